@@ -1,0 +1,42 @@
+"""The cell, its working memory and the recurrence: pure functions over pytrees."""
+
+from wmlstm_jax.core.cell import init_carry, step
+from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.memories import SlotMemory
+from wmlstm_jax.core.params import init_params
+from wmlstm_jax.core.pointer import pointer_distribution
+from wmlstm_jax.core.policies import Fifo, Policy, Salience
+from wmlstm_jax.core.source import fill
+from wmlstm_jax.core.types import (
+    Carry,
+    Memory,
+    Outputs,
+    Query,
+    Read,
+    Request,
+    Source,
+    Trace,
+)
+from wmlstm_jax.core.unroll import unroll
+
+__all__ = [
+    "Carry",
+    "CellConfig",
+    "Fifo",
+    "Memory",
+    "Outputs",
+    "Policy",
+    "Query",
+    "Read",
+    "Request",
+    "Salience",
+    "SlotMemory",
+    "Source",
+    "Trace",
+    "fill",
+    "init_carry",
+    "init_params",
+    "pointer_distribution",
+    "step",
+    "unroll",
+]

@@ -1,0 +1,138 @@
+"""What `unroll` refuses, each with one sentence that says what should have been."""
+
+import jax.numpy as jnp
+
+from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.params import projection_sizes
+from wmlstm_jax.core.pointer import require_pointer
+from wmlstm_jax.core.types import Carry
+
+BACKENDS = ("loop", "scan", "rollback", "remat")
+
+
+def choose_backend(config: CellConfig, backend: str | None, trace: bool) -> str:
+    """The backend asked for, or the fastest that applies."""
+    hard = config.memory.policy.hard
+    if backend is None:
+        return "scan" if trace else "rollback" if hard else "remat"
+    if backend not in BACKENDS:
+        raise ValueError(
+            f"unroll: backend is {backend!r}; it must be one of {BACKENDS}."
+        )
+    if backend == "rollback" and not hard:
+        raise ValueError(
+            f'unroll: backend is "rollback", which cannot undo the mixing writes of'
+            f' {config.memory.policy!r}; it must be "remat" or "scan".'
+        )
+    if trace and backend != "scan":
+        raise ValueError(
+            f'unroll: backend is {backend!r} with trace=True; it must be "scan".'
+        )
+    return backend
+
+
+def check_unroll(
+    params,
+    config,
+    carry,
+    xs,
+    *,
+    valid,
+    reset,
+    tags,
+    targets,
+    read_mask,
+    source,
+    unroll,
+) -> None:
+    """Refuses arguments of the wrong shape or dtype; see `unroll` for the right ones.
+
+    Raises:
+      ValueError: names the argument, what it was, and what it should be.
+    """
+    if xs.ndim != 3 or xs.shape[2] != config.input_dim or xs.shape[0] < 1:
+        _refuse("xs", xs.shape, f"[T, B, D] with T >= 1 and D = {config.input_dim}")
+    if not jnp.issubdtype(xs.dtype, jnp.floating):
+        _refuse("xs", xs.dtype, "floating", "dtype")
+    length, batch = xs.shape[:2]
+    for name, array, kind in (
+        ("valid", valid, jnp.bool_),
+        ("reset", reset, jnp.bool_),
+        ("tags", tags, jnp.integer),
+        ("targets", targets, jnp.integer),
+    ):
+        if array is None:
+            continue
+        if array.shape != (length, batch):
+            _refuse(name, array.shape, f"[T, B] = {(length, batch)}")
+        if not jnp.issubdtype(array.dtype, kind):
+            _refuse(name, array.dtype, kind.__name__.rstrip("_"), "dtype")
+    if read_mask is not None:
+        wanted = (batch, config.num_heads * config.value_dim)
+        if read_mask.shape != wanted:
+            _refuse("read_mask", read_mask.shape, f"[B, R*W] = {wanted}")
+    if targets is not None:
+        require_pointer(config, "unroll with targets")
+    if not isinstance(unroll, int) or unroll < 1:
+        _refuse("unroll", unroll, "an integer of at least 1", "value")
+    _check_source(config, source, batch)
+    check_carry(config, carry, batch)
+    check_params(config, params)
+
+
+def _check_source(config, source, batch):
+    if (source is not None) != config.source:
+        raise ValueError(
+            f"unroll: source is {'given' if source is not None else 'None'} and"
+            f" CellConfig.source is {config.source}; they must agree."
+        )
+    if source is not None:
+        for name, width in (("keys", config.key_dim), ("values", config.value_dim)):
+            shape = getattr(source, name).shape
+            if shape[:3] != (batch, config.num_heads, width):
+                wanted = f"{(batch, config.num_heads, width)} and S"
+                _refuse(f"source.{name}", shape, wanted)
+
+
+def check_carry(config: CellConfig, carry: Carry, batch: int) -> None:
+    """Refuses a carry of another batch size or another configuration."""
+    state = (batch, config.hidden_dim)
+    for name in ("hidden", "cell"):
+        shape = getattr(carry, name).shape
+        if shape != state:
+            _refuse(f"carry.{name}", shape, f"[B, H] = {state}")
+        dtype = getattr(carry, name).dtype
+        if dtype != config.state_dtype:
+            _refuse(f"carry.{name}", dtype, str(config.state_dtype), "dtype")
+    slots = config.memory.num_slots
+    if (carry.memory is None) != (slots == 0):
+        raise ValueError(
+            "unroll: carry.memory is"
+            f" {'None' if carry.memory is None else 'a memory'} and the capacity is"
+            f" {slots}; the carry must come from init_carry with this configuration."
+        )
+    if carry.memory is not None:
+        heads = (batch, config.num_heads)
+        for name, width in (("keys", config.key_dim), ("values", config.value_dim)):
+            leaf = getattr(carry.memory, name)
+            if leaf.shape != (*heads, width, slots):
+                wanted = f"[B, R, width, N] = {(*heads, width, slots)}"
+                _refuse(f"carry.memory.{name}", leaf.shape, wanted)
+            if leaf.dtype != config.memory_dtype:
+                wanted = config.memory_dtype
+                _refuse(f"carry.memory.{name}", leaf.dtype, wanted, "dtype")
+
+
+def check_params(config: CellConfig, params: dict) -> None:
+    """Refuses parameters that were made for another configuration."""
+    for origin, sizes in projection_sizes(config).items():
+        found = {to: k.shape[-1] for to, k in params.get(origin, {}).items()}
+        if found != sizes:
+            raise ValueError(
+                f"unroll: params[{origin!r}] has the widths {found}; they must be"
+                f" {sizes}, as init_params gives them for this configuration."
+            )
+
+
+def _refuse(name, was, should, what="shape"):
+    raise ValueError(f"unroll: {name} has {what} {was}; it must be {should}.")

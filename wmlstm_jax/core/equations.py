@@ -1,0 +1,161 @@
+"""The equations that one step and a whole recurrence have in common."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.memories import empty_rows
+from wmlstm_jax.core.params import SHARPNESS_LIMIT
+from wmlstm_jax.core.slots import contract, rms_norm
+from wmlstm_jax.core.types import Array, Carry, Memory, Query, Read, Request
+
+SALIENCE_LIMIT = 8.0
+"""Salience is `L tanh(./L)`: it may order slots, but never drown their content."""
+
+
+def project_groups(config: CellConfig, left: Array, kernel: Array) -> Array:
+    """What belongs to the cell, `[B, G*in]`, by `[G, in, out]` to `[B, G, out]`."""
+    groups, width, _ = kernel.shape
+    left = left.reshape(left.shape[0], groups, width)
+    kernel = kernel.astype(config.dtype)
+    if groups == 1:  # A plain product: XLA does not always drop a batch axis of one.
+        product = contract("bi,io->bo", left[:, 0], kernel[0], config.state_dtype)
+        return product[:, None]
+    return contract("bgi,gio->bgo", left, kernel, config.state_dtype)
+
+
+def project_input(config: CellConfig, x: Array, kernel: Array) -> Array:
+    """The input, `[..., D]`, by `[D, G, out]` to `[..., G, out]`."""
+    return contract(
+        "...d,dgo->...go", x, kernel.astype(config.dtype), config.state_dtype
+    )
+
+
+def lstm(config: CellConfig, gates: Array, cell: Array) -> tuple[Array, Array, Array]:
+    """`c' = f c + i g`, `h' = o tanh(c')` (Hochreiter & Schmidhuber 1997; Gers 2000).
+
+    Args:
+      config: the settings.
+      gates: `[B, G, 4*Hg]` before their squashing: input, forget, candidate, output.
+      cell: `[B, H]`.
+
+    Returns:
+      The new hidden and cell, `[B, H]`, and the squashed gates, `[B, 4, H]`.
+    """
+    batch, groups = gates.shape[:2]
+    if config.gradient_clip is not None:
+        gates = clip_cotangent(config.gradient_clip, gates)
+    gates = gates.reshape(batch, groups, 4, -1).swapaxes(1, 2).reshape(batch, 4, -1)
+    enter, forget = jax.nn.sigmoid(gates[:, 0]), jax.nn.sigmoid(gates[:, 1])
+    candidate, leave = jnp.tanh(gates[:, 2]), jax.nn.sigmoid(gates[:, 3])
+    if config.cap_input_gate:
+        enter = jnp.minimum(enter, 1 - forget)
+    cell = forget * cell + enter * candidate
+    squashed = jnp.stack([enter, forget, candidate, leave], axis=1)
+    return leave * jnp.tanh(cell), cell, squashed
+
+
+def make_query(config: CellConfig, scalars: dict, vector: Array, modes) -> Query:
+    """The query of a step.
+
+    Args:
+      config: the settings.
+      scalars: `params["memory"]`.
+      vector: `[B, G, Rg*K]`, not yet normalised.
+      modes: `[B, G, Rg*M]` logits of the read modes, or None.
+    """
+    if modes is not None:
+        modes = jax.nn.softmax(by_head(config, modes), axis=-1)
+    return Query(
+        vector=address(config, vector, scalars["sharpness"]),
+        null_logit=scalars["null_logit"],
+        modes=modes,
+        decay=positive_decay(scalars),
+    )
+
+
+def address(config: CellConfig, vector: Array, sharpness: Array) -> Array:
+    """`norm(v) beta / sqrt(K)` by head, `[B, R, K]`; `beta` lies in (0, limit)."""
+    beta = SHARPNESS_LIMIT * jax.nn.sigmoid(sharpness) * config.key_dim**-0.5
+    return rms_norm(by_head(config, vector)) * beta[:, None]
+
+
+def positive_decay(scalars: dict) -> Array | None:
+    """The loss of salience per request, `[G]`, or None."""
+    return jax.nn.softplus(scalars["decay"]) if "decay" in scalars else None
+
+
+def make_request(
+    config: CellConfig,
+    scalars: dict,
+    *,
+    key: Array,
+    value: Array,
+    salience: Array | None,
+    tag: Array,
+    valid: Array,
+) -> Request:
+    """What a step asks the memory to keep; `key`, `value`, `salience` by group."""
+    if salience is not None:
+        salience = SALIENCE_LIMIT * jnp.tanh(salience[..., 0] / SALIENCE_LIMIT)
+    return Request(
+        key=rms_norm(by_head(config, key)),
+        value=by_head(config, value),
+        tag=tag,
+        valid=valid,
+        salience=salience,
+        decay=positive_decay(scalars),
+    )
+
+
+def scale_read(scalars: dict, read: Read, mask: Array | None) -> Array:
+    """What the gates and the output see of a read, `[B, R*W]`."""
+    seen = read.value * scalars["read_scale"][:, None]
+    seen = seen.reshape(seen.shape[0], -1)
+    return seen if mask is None else seen * mask
+
+
+def by_head(config: CellConfig, grouped: Array) -> Array:
+    """`[B, G, Rg*K]` to `[B, R, K]`, for any width of a head."""
+    return grouped.reshape(grouped.shape[0], config.num_heads, -1)
+
+
+def empty_carry(carry: Carry, rows: Array) -> Carry:
+    """The carry with the rows where `rows [B]` is True as before the first token."""
+    memory = carry.memory
+    return Carry(
+        jnp.where(rows[:, None], 0, carry.hidden),
+        jnp.where(rows[:, None], 0, carry.cell),
+        None if memory is None else empty_rows(memory, rows),
+    )
+
+
+def note_read_of(valid: Array, after: Memory, before: Memory) -> Memory:
+    """The memory after a read, whose traces count in valid rows only."""
+    for field in ("usage", "weights"):
+        new, old = getattr(after, field), getattr(before, field)
+        if new is not None:
+            kept = jnp.where(valid[:, None, None], new, old)
+            after = after._replace(**{field: kept})
+    return after
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def clip_cotangent(limit: float, x: Array) -> Array:
+    """The identity, whose cotangent is clipped to `[-limit, limit]`."""
+    del limit
+    return x
+
+
+def _clip_forward(limit, x):
+    del limit
+    return x, None
+
+
+def _clip_backward(limit, _, cotangent):
+    return (jnp.clip(cotangent, -limit, limit),)
+
+
+clip_cotangent.defvjp(_clip_forward, _clip_backward)

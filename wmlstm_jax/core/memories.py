@@ -1,0 +1,277 @@
+"""The slot memory: read, write, undo, and the pullback of a write.
+
+Slots are the last axis, `[B, R, K, N]`: a read is then two batched matrix-vector
+products over contiguous memory. Every function is pure; a write touches k slots only.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+
+from wmlstm_jax.core.policies import Fifo, Policy
+from wmlstm_jax.core.reading import (
+    along_the_order,
+    slot_logits,
+    softmax_with_null,
+    source_logits,
+)
+from wmlstm_jax.core.slots import align, contract, put, take, rms_norm, to_heads
+from wmlstm_jax.core.types import (
+    Array,
+    Evicted,
+    Memory,
+    Query,
+    Read,
+    Request,
+    Source,
+)
+
+if TYPE_CHECKING:
+    from wmlstm_jax.core.config import CellConfig
+
+# What a write replaces in a slot. Each leaf ends in N; the second axis is R or G.
+SLOT_FIELDS = ("keys", "values", "slot_epoch", "written", "tags", "salience", "usage")
+
+
+@dataclass(frozen=True)
+class SlotMemory:
+    """A working memory of `num_slots` per row and head, kept by `policy`.
+
+    Args:
+      num_slots: the capacity N; 0 makes the cell exactly an LSTM.
+      policy: what a full memory discards.
+
+    Raises:
+      ValueError: the capacity is negative, or the policy is not one.
+    """
+
+    num_slots: int
+    policy: Policy = Fifo()
+
+    def __post_init__(self):
+        if not isinstance(self.num_slots, int) or self.num_slots < 0:
+            raise ValueError(
+                f"SlotMemory.num_slots is {self.num_slots!r}; it must be an integer"
+                " of at least 0."
+            )
+        if not isinstance(self.policy, Policy):
+            raise ValueError(
+                f"SlotMemory.policy is {self.policy!r}; it must be a policy such as"
+                " Fifo() or Salience()."
+            )
+
+    def init(self, config: "CellConfig", batch_size: int) -> Memory | None:
+        """An empty memory for `batch_size` rows, or None when the capacity is 0."""
+        if self.num_slots == 0:
+            return None
+        num_slots, groups, heads = self.num_slots, config.num_blocks, config.num_heads
+        slot = (batch_size, groups, num_slots)
+        dtype, state = config.memory_dtype, config.state_dtype
+        keeps_salience = "salience" in self.policy.request_fields
+        ordered = len(config.read_modes) > 1
+        return Memory(
+            keys=jnp.zeros((batch_size, heads, config.key_dim, num_slots), dtype),
+            values=jnp.zeros((batch_size, heads, config.value_dim, num_slots), dtype),
+            slot_epoch=jnp.full(slot, -1, jnp.int32),
+            written=jnp.zeros(slot, jnp.int32),
+            tags=jnp.full(slot, -1, jnp.int32),
+            pinned=jnp.zeros(slot, bool),
+            salience=jnp.zeros(slot, state) if keeps_salience else None,
+            usage=jnp.zeros(slot, state) if self.policy.ranks_by_reads else None,
+            epoch=jnp.zeros((batch_size,), jnp.int32),
+            clock=jnp.zeros((batch_size,), jnp.int32),
+            head=jnp.zeros((batch_size, groups), jnp.int32),
+            weights=jnp.zeros((batch_size, heads, num_slots), state)
+            if ordered
+            else None,
+        )
+
+    def read(
+        self,
+        memory: Memory | None,
+        query: Query,
+        *,
+        read_modes: tuple[str | int, ...] = ("content",),
+        source: Source | None = None,
+    ) -> tuple[Memory | None, Read]:
+        """Reads by content, and along the written order where the modes say so.
+
+        `a = softmax(q k_n + bias_n)` over live slots, source slots and the null slot;
+        with offsets, `a_t = p_content a + sum_j p_j shift(a_{t-1}, j)`; `r = a V`.
+
+        Args:
+          memory: what to read, or None when only a source is read.
+          query: vector, null logit, mode probabilities, decay.
+          read_modes: the names behind `query.modes`.
+          source: read-only slots read by the same weights.
+
+        Returns:
+          The memory with its bookkeeping of reads brought up to date, and the read.
+        """
+        dtype = query.vector.dtype
+        null_logit = query.null_logit.astype(dtype)
+        null_logit = jnp.broadcast_to(null_logit, query.vector.shape[:2])
+        logits = [] if memory is None else [slot_logits(memory, query)]
+        logits += [] if source is None else [source_logits(source, query)]
+        blocks, null = softmax_with_null(logits, null_logit)
+        weights = None if memory is None else blocks[0]
+        source_weights = None if source is None else blocks[-1]
+        if query.modes is not None:
+            content = query.modes[..., read_modes.index("content")]
+            weights = along_the_order(memory, weights, query.modes, read_modes)
+            null = null * content
+            if source_weights is not None:
+                source_weights = source_weights * content[..., None]
+        value = 0
+        if memory is not None:
+            live = to_heads(memory.live, weights.shape[1])
+            held = jnp.where(live[:, :, None], memory.values, 0)
+            value = contract("brn,brwn->brw", weights, held, dtype)
+            memory = self._note_read(memory, weights)
+        if source is not None:
+            value = value + contract(
+                "brs,brws->brw", source_weights, source.values, dtype
+            )
+        return memory, Read(value, weights, source_weights, null)
+
+    def _note_read(self, memory, weights):
+        """Brings the bookkeeping of reads up to date."""
+        if self.policy.ranks_by_reads:
+            seen = jax.lax.stop_gradient(weights)
+            memory = memory._replace(usage=self.policy.observe(memory, seen))
+        if memory.weights is not None:
+            memory = memory._replace(weights=weights)
+        return memory
+
+    def write(self, memory: Memory, request: Request) -> tuple[Memory, Evicted]:
+        """Writes the request where the policy says; the clock counts the request.
+
+        Args:
+          memory: the memory before.
+          request: what to keep; a row that is not valid changes nothing.
+
+        Returns:
+          The memory after, and what was replaced.
+        """
+        slots, weights = self.policy.select(memory, request)
+        weights = jnp.where(request.valid[:, None, None], weights, 0)
+        evicted = Evicted(
+            slots=slots,
+            weights=weights,
+            last_weights=_take_or_none(memory.weights, slots),
+            clock=memory.clock,
+            head=memory.head,
+            **{f: _take_or_none(getattr(memory, f), slots) for f in SLOT_FIELDS},
+        )
+        new = self._content(memory, request)
+        changed = {}
+        for field in SLOT_FIELDS:
+            leaf, old = getattr(memory, field), getattr(evicted, field)
+            if leaf is not None:
+                fresh = new[field][..., None].astype(leaf.dtype)
+                kept = jnp.where(align(weights > 0, old), fresh, old)
+                if field in ("keys", "values") and not self.policy.hard:
+                    kept = _mixed(memory, slots, weights, old, kept, fresh)
+                changed[field] = put(leaf, slots, kept)
+        if memory.weights is not None:
+            last = evicted.last_weights
+            last = jnp.where(align(weights > 0, last), 0, last)
+            changed["weights"] = put(memory.weights, slots, last)
+        following = slots[..., 0] + 1
+        following = jnp.where(following == self.num_slots, 0, following)
+        memory = memory._replace(
+            **changed,
+            clock=memory.clock + request.valid.astype(jnp.int32),
+            head=jnp.where(weights[..., 0] > 0, following, memory.head),
+        )
+        return memory, evicted
+
+    def _content(self, memory, request):
+        """What a slot written now holds, field by field, without the slot axis."""
+        ranked = self.policy.ranks_by_reads
+        return {
+            "keys": request.key,
+            "values": request.value,
+            "slot_epoch": memory.epoch[:, None],
+            "written": memory.clock[:, None],
+            "tags": request.tag[:, None],
+            "salience": request.salience,
+            "usage": self.policy.initial_usage(memory)[:, None] if ranked else None,
+        }
+
+    def undo(self, memory: Memory, evicted: Evicted) -> Memory:
+        """The memory before the write that evicted this, exactly."""
+        restored = {
+            f: put(getattr(memory, f), evicted.slots, getattr(evicted, f))
+            for f in SLOT_FIELDS
+            if getattr(memory, f) is not None
+        }
+        if memory.weights is not None:
+            restored["weights"] = put(
+                memory.weights, evicted.slots, evicted.last_weights
+            )
+        return memory._replace(clock=evicted.clock, head=evicted.head, **restored)
+
+    def pull_back(self, cotangent: dict, evicted: Evicted) -> tuple[dict, dict]:
+        """The cotangent of a hard write: what was written takes its slot's share.
+
+        Args:
+          cotangent: of `keys`, `values` (`salience`, `weights`) after the write.
+          evicted: what the write returned.
+
+        Returns:
+          The cotangents of the same leaves before the write, and of the request's
+          `key`, `value` (`salience`).
+        """
+        before, request = {}, {}
+        names = {"keys": "key", "values": "value", "salience": "salience"}
+        for name, leaf in cotangent.items():
+            share = take(leaf, evicted.slots)
+            touched = align(evicted.weights > 0, share)
+            before[name] = put(leaf, evicted.slots, jnp.where(touched, 0, share))
+            if name in names:
+                request[names[name]] = jnp.where(touched, share, 0).sum(-1)
+        return before, request
+
+
+def empty_rows(memory: Memory, rows: Array) -> Memory:
+    """Empties the rows where `rows [B]` is True; their pins are lifted too.
+
+    What the slots hold is left in place and dead: see `wipe`.
+    """
+    row, slot = rows[:, None], rows[:, None, None]
+    weights = memory.weights
+    return memory._replace(
+        epoch=memory.epoch + rows.astype(jnp.int32),
+        clock=jnp.where(rows, 0, memory.clock),
+        head=jnp.where(row, 0, memory.head),
+        pinned=jnp.where(slot, False, memory.pinned),
+        weights=None if weights is None else jnp.where(slot, 0, weights),
+    )
+
+
+def wipe(memory: Memory) -> Memory:
+    """The same memory with nothing left in its dead slots, and every epoch 0."""
+    live = memory.live
+    blank = {"slot_epoch": -1, "tags": -1, "pinned": False}
+    wiped = {}
+    for field in (*SLOT_FIELDS, "pinned", "weights"):
+        leaf = getattr(memory, field)
+        if leaf is not None:
+            wiped[field] = jnp.where(align(live, leaf), leaf, blank.get(field, 0))
+    wiped["slot_epoch"] = jnp.where(live, 0, -1)
+    return memory._replace(**wiped, epoch=jnp.zeros_like(memory.epoch))
+
+
+def _take_or_none(leaf: Array | None, slots: Array) -> Array | None:
+    return None if leaf is None else take(leaf, slots)
+
+
+def _mixed(memory, slots, weights, old, kept, fresh):
+    """`(1 - w) old + w fresh` where `0 < w < 1`; a dead slot's old content is zero."""
+    share = align(weights, old).astype(old.dtype)
+    blank = jnp.where(align(take(memory.live, slots), old), old, 0)
+    mixed = (1 - share) * blank + share * fresh
+    return jnp.where((share > 0) & (share < 1), mixed, kept)

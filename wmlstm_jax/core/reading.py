@@ -1,0 +1,87 @@
+"""How a memory is addressed: by content, and along the order in which it was written.
+
+Content: `a = softmax(q k_n + bias_n)` over the live slots, the source's and a null slot
+with a learned logit and value zero, so that an empty memory reads zero and a head may
+decline. Along the order: `shift(a_{t-1}, j)` moves the last weights j places, which is
+the temporal linkage of the DNC (Graves et al. 2016, methods) in O(N).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from wmlstm_jax.core.policies import slot_worth
+from wmlstm_jax.core.slots import contract, to_heads
+from wmlstm_jax.core.types import Array, Memory, Query, Source
+
+
+def slot_logits(memory: Memory, query: Query) -> Array:
+    """`q k_n + bias_n`, `[B, R, N]`; -inf where the slot is dead."""
+    dtype, heads = query.vector.dtype, query.vector.shape[1]
+    live = to_heads(memory.live, heads)
+    # A dead slot may hold anything, so it is selected away: 0 * NaN is NaN.
+    held = jnp.where(live[:, :, None], memory.keys, 0)
+    logits = contract("brk,brkn->brn", query.vector, held, dtype)
+    if query.decay is not None:
+        logits = logits + to_heads(slot_worth(memory, query.decay), heads)
+    return jnp.where(live, logits, -jnp.inf)
+
+
+def source_logits(source: Source, query: Query) -> Array:
+    """`q k_s`, `[B, R, S]`; -inf where there is no source token."""
+    logits = contract("brk,brks->brs", query.vector, source.keys, query.vector.dtype)
+    return jnp.where(source.live[:, None], logits, -jnp.inf)
+
+
+def softmax_with_null(logits: list[Array], null: Array) -> tuple[list[Array], Array]:
+    """One softmax over several blocks of logits and a null logit.
+
+    Args:
+      logits: blocks `[B, R, n]`, -inf where there is nothing.
+      null: `[B, R]`, finite.
+
+    Returns:
+      The weights of each block and of null; together they sum to 1.
+    """
+    top = null
+    for block in logits:
+        top = jnp.maximum(top, jnp.max(block, axis=-1))
+    top = jax.lax.stop_gradient(top)
+    blocks = [jnp.exp(block - top[..., None]) for block in logits]
+    null = jnp.exp(null - top)
+    total = null
+    for block in blocks:
+        total = total + block.sum(-1)
+    return [block / total[..., None] for block in blocks], null / total
+
+
+def along_the_order(
+    memory: Memory, content: Array, modes: Array, read_modes: tuple[str | int, ...]
+) -> Array:
+    """`a_t = p_content content + sum_j p_j shift(a_{t-1}, j)`.
+
+    What would come from before the oldest or after the newest place, or lands on a dead
+    slot, is dropped: it reads zero.
+
+    Args:
+      memory: after the last write, which cleared the last weights at its slot.
+      content: `[B, R, N]`, the content weights.
+      modes: `[B, R, M]`, the probabilities of `read_modes`.
+      read_modes: "content" or an offset in written order, one per mode.
+
+    Returns:
+      `[B, R, N]`.
+    """
+    assert memory.weights is not None
+    num_slots, heads = content.shape[-1], content.shape[1]
+    index = jnp.arange(num_slots, dtype=jnp.int32)
+    place = (index - memory.head[..., None]) % num_slots  # 0 is the oldest
+    live = to_heads(memory.live, heads)
+    mixed = jnp.zeros_like(content)
+    for m, mode in enumerate(read_modes):
+        moved = content
+        if mode != "content":
+            inside = (place >= mode) & (place < num_slots + mode)
+            shifted = jnp.roll(memory.weights, mode, axis=-1)
+            moved = jnp.where(to_heads(inside, heads) & live, shifted, 0)
+        mixed = mixed + modes[..., m, None] * moved
+    return mixed

@@ -1,0 +1,118 @@
+"""The loop as JAX differentiates it: whole, in recomputed pieces, or with a trace."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from wmlstm_jax.core.body import Emitted, Kernels, Scalars, State, StepInputs, advance
+from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.types import Array, Evicted, Eviction, Memory, Trace
+
+
+def scan(
+    config: CellConfig,
+    kernels: Kernels,
+    scalars: Scalars,
+    state: State,
+    memory: Memory | None,
+    xs: StepInputs,
+    *,
+    unroll: int,
+) -> tuple[State, Memory | None, Emitted]:
+    """`jax.lax.scan` over `advance`; same arguments and results as `rollback`."""
+
+    def turn(carry, inputs):
+        state, memory, emitted, _ = advance(config, kernels, scalars, *carry, inputs)
+        return (state, memory), emitted
+
+    (state, memory), emitted = jax.lax.scan(turn, (state, memory), xs, unroll=unroll)
+    return state, memory, emitted
+
+
+def remat(
+    config: CellConfig,
+    kernels: Kernels,
+    scalars: Scalars,
+    state: State,
+    memory: Memory | None,
+    xs: StepInputs,
+    *,
+    unroll: int,
+) -> tuple[State, Memory | None, Emitted]:
+    """`scan` in pieces of about sqrt(T) steps, each computed again when needed.
+
+    The last piece is filled up with steps that are not valid, which change nothing.
+    """
+    length = xs.valid.shape[0]
+    piece = math.isqrt(length - 1) + 1
+    pieces = -(-length // piece)
+    missing = pieces * piece - length
+
+    def fold(leaf):
+        filled = jnp.concatenate([leaf, jnp.zeros_like(leaf, shape=(missing, *leaf.shape[1:]))])
+        return filled.reshape(pieces, piece, *leaf.shape[1:])
+
+    @jax.checkpoint
+    def run_piece(carry, piece_of_xs):
+        *carry, emitted = scan(
+            config, kernels, scalars, *carry, piece_of_xs, unroll=unroll
+        )
+        return tuple(carry), emitted
+
+    (state, memory), emitted = jax.lax.scan(
+        run_piece, (state, memory), jax.tree.map(fold, xs)
+    )
+    emitted = jax.tree.map(
+        lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:length], emitted
+    )
+    return state, memory, emitted
+
+
+def traced_scan(
+    config: CellConfig,
+    kernels: Kernels,
+    scalars: Scalars,
+    state: State,
+    memory: Memory | None,
+    xs: StepInputs,
+    *,
+    unroll: int,
+) -> tuple[State, Memory | None, Emitted]:
+    """`scan` that also keeps what was read, the gates, and what each write evicted."""
+
+    def turn(carry, inputs):
+        unwritten = carry[1]
+        state, memory, emitted, evicted = advance(
+            config, kernels, scalars, *carry, inputs, traced=True
+        )
+        eviction = eviction_of(unwritten, evicted)
+        return (state, memory), emitted._replace(trace=(*emitted.trace, eviction))
+
+    (state, memory), emitted = jax.lax.scan(turn, (state, memory), xs, unroll=unroll)
+    return state, memory, emitted
+
+
+def eviction_of(memory: Memory | None, evicted: Evicted | None) -> Eviction | None:
+    """What a write to `memory` did, without the contents."""
+    if memory is None or evicted is None:
+        return None
+    return Eviction(
+        slots=evicted.slots,
+        weights=evicted.weights,
+        live=evicted.slot_epoch == memory.epoch[:, None, None],
+        written=evicted.written,
+        tags=evicted.tags,
+        salience=evicted.salience,
+    )
+
+
+def finish_trace(parts: tuple, unwritten: Memory | None, evicted) -> Trace:
+    """The trace by step: each write comes a turn late, and the last after the loop."""
+    read, gates, modes, eviction = parts
+    last = eviction_of(unwritten, evicted)
+
+    def in_its_step(late: Array, final: Array) -> Array:
+        return jnp.concatenate([late[1:], final[None]])
+
+    return Trace(read, jax.tree.map(in_its_step, eviction, last), gates, modes)

@@ -1,0 +1,228 @@
+"""The recurrence over a sequence: one door, four ways through, all equal.
+
+`loop` is the readable Python loop over `step`; `scan` a compiled loop, differentiated
+by JAX; `rollback` the same loop with a backward pass that undoes writes; `remat` keeps
+the state of about sqrt(T) steps and computes the rest again (Chen et al. 2016).
+"""
+
+import jax.numpy as jnp
+
+from wmlstm_jax.core.body import (
+    Kernels,
+    Scalars,
+    State,
+    StepInputs,
+    before,
+    fused_sizes,
+    idle_pending,
+    point_at,
+)
+from wmlstm_jax.core.cell import step
+from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.door import check_unroll, choose_backend
+from wmlstm_jax.core.equations import project_groups, project_input
+from wmlstm_jax.core.memories import wipe
+from wmlstm_jax.core.pointer import (
+    average_groups,
+    copy_probability,
+    point,
+    pointer_query,
+)
+from wmlstm_jax.core.rollback import rollback
+from wmlstm_jax.core.scans import finish_trace, remat, scan, traced_scan
+from wmlstm_jax.core.types import Array, Carry, Outputs, Source
+
+
+def unroll(
+    params: dict,
+    config: CellConfig,
+    carry: Carry,
+    xs: Array,
+    *,
+    valid: Array | None = None,
+    reset: Array | None = None,
+    tags: Array | None = None,
+    targets: Array | None = None,
+    read_mask: Array | None = None,
+    source: Source | None = None,
+    backend: str | None = None,
+    unroll: int = 1,
+    trace: bool = False,
+) -> tuple[Carry, Array | Outputs]:
+    """Runs the cell over a sequence.
+
+    Gradients reach the parameters, `xs`, `read_mask`, the source and every floating
+    leaf of the initial carry. Slots of the initial carry get theirs; what wrote them in
+    an earlier call does not (truncated backpropagation).
+
+    Args:
+      params: from `init_params`.
+      config: the settings.
+      carry: the state before, from `init_carry` or an earlier call.
+      xs: `[T, B, D]` floating.
+      valid: `[T, B]` bool; a step that is not valid leaves the carry as it is, writes
+        nothing and gives 0; what `xs` holds there does not matter.
+      reset: `[T, B]` bool; empties the carry before the step, valid or not.
+      tags: `[T, B]` int32, the token behind each input, remembered by the slot that the
+        step writes.
+      targets: `[T, B]` int32; also gives the probability with which the pointer of the
+        step gives this token. Needs `config.copy`.
+      read_mask: `[B, R*W]` floating, multiplies every read: dropout with one mask per
+        sequence, or 0 to do without the memory.
+      source: read-only slots, from `fill`. Needs `config.source`.
+      backend: "loop", "scan", "rollback" or "remat"; by default "rollback" where the
+        policy's writes can be undone, else "remat".
+      unroll: how many steps one turn of the compiled loop holds.
+      trace: also gives what the memory did at every step ("scan" is then the default).
+
+    Returns:
+      The carry after, and `ys [T, B, H]`; with `targets` or `trace` an `Outputs`.
+
+    Raises:
+      ValueError: an argument has the wrong shape or dtype, or needs another setting.
+    """
+    check_unroll(
+        params,
+        config,
+        carry,
+        xs,
+        valid=valid,
+        reset=reset,
+        tags=tags,
+        targets=targets,
+        read_mask=read_mask,
+        source=source,
+        unroll=unroll,
+    )
+    backend = choose_backend(config, backend, trace)
+    length, batch = xs.shape[:2]
+    valid = jnp.ones((length, batch), bool) if valid is None else valid
+    tags = jnp.full((length, batch), -1) if tags is None else tags
+    tags = tags.astype(jnp.int32)
+    # Padding may hold NaN, which would reach the gradient through a later select.
+    xs = jnp.where(valid[..., None], xs, 0)
+    if backend == "loop":
+        carry, outputs = _loop(
+            params, config, carry, xs, valid, reset, tags, targets, read_mask, source
+        )
+    else:
+        carry, outputs = _compiled(
+            params,
+            config,
+            carry,
+            StepInputs(xs, valid, tags, reset, targets),
+            read_mask,
+            source,
+            backend=backend,
+            unroll=unroll,
+            traced=trace,
+        )
+    if reset is not None and carry.memory is not None:
+        carry = carry._replace(memory=wipe(carry.memory))
+    return carry, outputs if targets is not None or trace else outputs.hidden
+
+
+def _loop(params, config, carry, xs, valid, reset, tags, targets, read_mask, source):
+    """The readable way: one `step` after another."""
+    ys, copies = [], []
+    for t in range(xs.shape[0]):
+        carry, y = step(
+            params,
+            config,
+            carry,
+            xs[t],
+            tags[t],
+            valid=valid[t],
+            reset=None if reset is None else reset[t],
+            read_mask=read_mask,
+            source=source,
+        )
+        ys.append(y)
+        if targets is not None:
+            query = pointer_query(params, config, carry.hidden)
+            weights, slot_tags, live = point(
+                config, params["memory"], query, carry.memory, source
+            )
+            copy = copy_probability(weights, slot_tags, targets[t])
+            copies.append((copy, live))
+    copy = copy_live = None
+    if targets is not None:
+        copy, copy_live = (jnp.stack(part) for part in zip(*copies, strict=True))
+        copy, copy_live = _finish_copy(copy, copy_live, valid)
+    return carry, Outputs(jnp.stack(ys), copy, copy_live, None)
+
+
+def _compiled(
+    params, config, carry, inputs, read_mask, source, *, backend, unroll, traced
+):
+    """Hoists what does not depend on the state, and runs the loop."""
+    xs, valid, tags, reset, targets = inputs.projected, *inputs[1:]
+    kernels = Kernels(
+        hidden=_fused(config, "hidden", params),
+        read=params["read"].get("gates"),
+    )
+    bias = params["bias"]
+    scalars = Scalars(
+        params["memory"], bias.get("key"), bias.get("copy"), read_mask, source
+    )
+    projected = project_input(config, xs, _fused(config, "input", params))
+    projected = projected + _fused_bias(config, bias)
+    # The write of a step comes at the start of the next, and so does its pointer.
+    earlier = None
+    if targets is not None:
+        earlier = jnp.concatenate([jnp.full_like(targets[:1], -1), targets[:-1]])
+    inputs = StepInputs(projected, valid, tags, reset, earlier)
+    state = State(carry.hidden, carry.cell, idle_pending(config, xs.shape[1]))
+    run = traced_scan if traced else _BACKENDS[backend]
+    state, memory, emitted = run(
+        config, kernels, scalars, state, carry.memory, inputs, unroll=unroll
+    )
+    z = project_groups(config, state.hidden, kernels.hidden)
+    unwritten, evicted = memory, None
+    if memory is not None:
+        request = before(config, scalars, state, z)
+        memory, evicted = config.memory.write(memory, request)
+    ys = emitted.hidden
+    if config.reads:
+        kernel = params["read"]["output"]
+        seen = emitted.seen.reshape(-1, emitted.seen.shape[-1])
+        ys = ys + project_groups(config, seen, kernel).reshape(ys.shape)
+    ys = jnp.where(valid[..., None], ys, 0)
+    copy = copy_live = None
+    if targets is not None:
+        last = point_at(config, scalars, z, memory, targets[-1])
+        copy, copy_live = (
+            jnp.concatenate([part[1:], final[None]])
+            for part, final in zip((emitted.copy, emitted.copy_live), last, strict=True)
+        )
+        copy, copy_live = _finish_copy(copy, copy_live, valid)
+    carry = Carry(state.hidden, state.cell, memory)
+    trace = finish_trace(emitted.trace, unwritten, evicted) if traced else None
+    return carry, Outputs(ys, copy, copy_live, trace)
+
+
+_BACKENDS = {"scan": scan, "remat": remat, "rollback": rollback}
+
+
+def _fused(config, origin, params):
+    """The kernels of one origin side by side, in the order of `fused_sizes`."""
+    kernels = params[origin]
+    if origin == "hidden":
+        held_back = {f"current_{to}": k for to, k in params["current"].items()}
+        kernels = {**kernels, **held_back}
+    return jnp.concatenate([kernels[to] for to in fused_sizes(config, origin)], -1)
+
+
+def _fused_bias(config, bias):
+    """The biases of what the input is projected to; a key's is added in the loop."""
+    parts = [
+        jnp.zeros_like(bias[to]) if to == "key" else bias[to]
+        for to in fused_sizes(config, "input")
+    ]
+    return jnp.concatenate(parts, -1)
+
+
+def _finish_copy(copy, copy_live, valid):
+    """Averages the groups; padding points nowhere."""
+    copy, copy_live = average_groups(copy, copy_live)
+    return jnp.where(valid, copy, 0), copy_live & valid
