@@ -253,9 +253,7 @@ def advance(
     z = project_groups(config, state.hidden, kernels.hidden)
     evicted = None
     if memory is not None:
-        memory, evicted = config.memory.write(
-            memory, before(config, scalars, state, z)
-        )
+        memory, evicted = config.memory.write(memory, before(config, scalars, state, z))
 
     def project_read(seen):
         return project_groups(config, seen, kernels.read)

@@ -16,6 +16,7 @@ from wmlstm_jax.core.equations import (
     note_read_of,
     project_groups,
     project_input,
+    sanitize,
     scale_read,
 )
 from wmlstm_jax.core.types import Array, Carry, Source
@@ -77,8 +78,7 @@ def step(
     valid = jnp.ones(batch, bool) if valid is None else valid
     tag = jnp.full(batch, -1) if tag is None else tag
     x = jnp.where(valid[:, None], x, 0)
-    if reset is not None:
-        carry = empty_carry(carry, reset)
+    carry = sanitize(carry if reset is None else empty_carry(carry, reset))
     hidden, cell, memory = carry
 
     def project(to):

@@ -99,8 +99,8 @@ class CellConfig:
             _refuse(
                 "read_modes",
                 modes,
-                '("content",) unless the memory has slots and its policy keeps a written'
-                " order, as Fifo does",
+                '("content",) unless the memory has slots and its policy keeps a'
+                " written order, as Fifo does",
             )
 
     @property

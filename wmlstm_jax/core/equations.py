@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from wmlstm_jax.core.config import CellConfig
-from wmlstm_jax.core.memories import empty_rows
+from wmlstm_jax.core.memories import empty_rows, wipe
 from wmlstm_jax.core.params import SHARPNESS_LIMIT
 from wmlstm_jax.core.slots import contract, rms_norm
 from wmlstm_jax.core.types import Array, Carry, Memory, Query, Read, Request
@@ -130,6 +130,13 @@ def empty_carry(carry: Carry, rows: Array) -> Carry:
         jnp.where(rows[:, None], 0, carry.cell),
         None if memory is None else empty_rows(memory, rows),
     )
+
+
+def sanitize(carry: Carry) -> Carry:
+    """The same carry with nothing left in the dead slots of its memory."""
+    if carry.memory is None:
+        return carry
+    return carry._replace(memory=wipe(carry.memory))
 
 
 def note_read_of(valid: Array, after: Memory, before: Memory) -> Memory:

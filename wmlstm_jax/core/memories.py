@@ -17,7 +17,7 @@ from wmlstm_jax.core.reading import (
     softmax_with_null,
     source_logits,
 )
-from wmlstm_jax.core.slots import align, contract, put, take, rms_norm, to_heads
+from wmlstm_jax.core.slots import align, contract, put, take
 from wmlstm_jax.core.types import (
     Array,
     Evicted,
@@ -102,7 +102,8 @@ class SlotMemory:
         with offsets, `a_t = p_content a + sum_j p_j shift(a_{t-1}, j)`; `r = a V`.
 
         Args:
-          memory: what to read, or None when only a source is read.
+          memory: what to read, or None when only a source is read. Its dead slots
+            hold finite numbers, as `write` and `wipe` leave them.
           query: vector, null logit, mode probabilities, decay.
           read_modes: the names behind `query.modes`.
           source: read-only slots read by the same weights.
@@ -126,9 +127,7 @@ class SlotMemory:
                 source_weights = source_weights * content[..., None]
         value = 0
         if memory is not None:
-            live = to_heads(memory.live, weights.shape[1])
-            held = jnp.where(live[:, :, None], memory.values, 0)
-            value = contract("brn,brwn->brw", weights, held, dtype)
+            value = contract("brn,brwn->brw", weights, memory.values, dtype)
             memory = self._note_read(memory, weights)
         if source is not None:
             value = value + contract(
@@ -170,7 +169,7 @@ class SlotMemory:
         for field in SLOT_FIELDS:
             leaf, old = getattr(memory, field), getattr(evicted, field)
             if leaf is not None:
-                fresh = new[field][..., None].astype(leaf.dtype)
+                fresh = _finite(new[field][..., None].astype(leaf.dtype))
                 kept = jnp.where(align(weights > 0, old), fresh, old)
                 if field in ("keys", "values") and not self.policy.hard:
                     kept = _mixed(memory, slots, weights, old, kept, fresh)
@@ -214,26 +213,32 @@ class SlotMemory:
             )
         return memory._replace(clock=evicted.clock, head=evicted.head, **restored)
 
-    def pull_back(self, cotangent: dict, evicted: Evicted) -> tuple[dict, dict]:
-        """The cotangent of a hard write: what was written takes its slot's share.
+    def pull_back(self, cotangent: dict[str, Array], evicted: Evicted) -> dict:
+        """The cotangent of a hard write's request: its slot's share.
 
         Args:
-          cotangent: of `keys`, `values` (`salience`, `weights`) after the write.
+          cotangent: of `keys`, `values` (and `salience`) after the write.
           evicted: what the write returned.
 
         Returns:
-          The cotangents of the same leaves before the write, and of the request's
-          `key`, `value` (`salience`).
+          The cotangents of the request's `key`, `value` (and `salience`).
         """
-        before, request = {}, {}
         names = {"keys": "key", "values": "value", "salience": "salience"}
-        for name, leaf in cotangent.items():
+        request = {}
+        for field, leaf in cotangent.items():
             share = take(leaf, evicted.slots)
             touched = align(evicted.weights > 0, share)
-            before[name] = put(leaf, evicted.slots, jnp.where(touched, 0, share))
-            if name in names:
-                request[names[name]] = jnp.where(touched, share, 0).sum(-1)
-        return before, request
+            request[names[field]] = jnp.where(touched, share, 0).sum(-1)
+        return request
+
+    def clear(self, cotangent: dict[str, Array], evicted: Evicted) -> dict:
+        """The cotangent before a hard write: nothing is left at the written slots."""
+        cleared = {}
+        for field, leaf in cotangent.items():
+            share = take(leaf, evicted.slots)
+            kept = jnp.where(align(evicted.weights > 0, share), 0, share)
+            cleared[field] = put(leaf, evicted.slots, kept)
+        return cleared
 
 
 def empty_rows(memory: Memory, rows: Array) -> Memory:
@@ -263,6 +268,16 @@ def wipe(memory: Memory) -> Memory:
             wiped[field] = jnp.where(align(live, leaf), leaf, blank.get(field, 0))
     wiped["slot_epoch"] = jnp.where(live, 0, -1)
     return memory._replace(**wiped, epoch=jnp.zeros_like(memory.epoch))
+
+
+def _finite(fresh: Array) -> Array:
+    """Zero for what is not finite; the state that it came from still shows it.
+
+    So a weight of 0 on a dead slot is 0, and reads need not mask what slots hold.
+    """
+    if not jnp.issubdtype(fresh.dtype, jnp.floating):
+        return fresh
+    return jnp.where(jnp.isfinite(fresh), fresh, 0)
 
 
 def _take_or_none(leaf: Array | None, slots: Array) -> Array | None:

@@ -98,9 +98,7 @@ def pointer_distribution(
     """
     require_pointer(config, "pointer_distribution")
     vector = pointer_query(params, config, carry.hidden)
-    weights, tags, live = point(
-        config, params["memory"], vector, carry.memory, source
-    )
+    weights, tags, live = point(config, params["memory"], vector, carry.memory, source)
     count = jnp.maximum(live.sum(-1), 1).astype(weights.dtype)
     weights = weights.sum(2) / count[:, None, None]  # [B, G, n]
     batch = weights.shape[0]

@@ -18,9 +18,7 @@ def slot_logits(memory: Memory, query: Query) -> Array:
     """`q k_n + bias_n`, `[B, R, N]`; -inf where the slot is dead."""
     dtype, heads = query.vector.dtype, query.vector.shape[1]
     live = to_heads(memory.live, heads)
-    # A dead slot may hold anything, so it is selected away: 0 * NaN is NaN.
-    held = jnp.where(live[:, :, None], memory.keys, 0)
-    logits = contract("brk,brkn->brn", query.vector, held, dtype)
+    logits = contract("brk,brkn->brn", query.vector, memory.keys, dtype)
     if query.decay is not None:
         logits = logits + to_heads(slot_worth(memory, query.decay), heads)
     return jnp.where(live, logits, -jnp.inf)

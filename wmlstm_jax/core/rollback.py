@@ -23,6 +23,8 @@ from wmlstm_jax.core.body import (
 )
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import project_groups
+from wmlstm_jax.core.memories import SLOT_FIELDS
+from wmlstm_jax.core.slots import take
 from wmlstm_jax.core.types import Array, Evicted
 
 _ROWS = ("epoch", "clock", "head", "weights")  # what a step changes beside slots
@@ -113,10 +115,13 @@ def _rollback_backward(static, residuals, cotangents):
     floats, fixed = partition(scalars)
 
     def turn(carry, step):
-        d_state, d_content, d_weights, d_scalars, memory = carry
+        d_state, d_content, d_weights, d_scalars, memory, later = carry
         inputs, kept, d_emitted = step
         if memory is not None:
-            memory = memory._replace(**kept.rows)
+            # The later write is undone here, before anything is read, and not at the
+            # end of its own turn: then XLA does it in place.
+            memory = config.memory.undo(memory, later)._replace(**kept.rows)
+            d_content = config.memory.clear(d_content, later)
 
         def read_and_update(state, z, content, weights, floats, projected, tap):
             held = memory
@@ -149,13 +154,9 @@ def _rollback_backward(static, residuals, cotangents):
         d_scalars = _add(d_scalars, d_more)
         if memory is not None:
             d_content = _add(d_content, _cast_like(d_read, d_content))
-            d_before, d_request = config.memory.pull_back(
-                d_content | ({} if weights is None else {"weights": d_weights}),
-                kept.evicted,
-            )
-            d_weights = d_before.pop("weights", None)
-            d_content = d_before
-            memory = config.memory.undo(memory, kept.evicted)
+            d_request = config.memory.pull_back(d_content, kept.evicted)
+            if weights is not None:
+                d_weights = config.memory.clear({"": d_weights}, kept.evicted)[""]
             d_ask, d_more_z, d_more = _pull_back_request(
                 config, floats, fixed, kept, d_request
             )
@@ -163,7 +164,7 @@ def _rollback_backward(static, residuals, cotangents):
             d_scalars = _add(d_scalars, d_more)
         d_hidden = _transpose(config, kernels.hidden, kept.state.hidden, d_z)
         d_state = d_state._replace(hidden=d_state.hidden + d_hidden)
-        carry = d_state, d_content, d_weights, d_scalars, memory
+        carry = d_state, d_content, d_weights, d_scalars, memory, kept.evicted
         return carry, (d_projected, d_z, d_tap)
 
     d_content, d_weights = _content_of(d_memory)
@@ -175,6 +176,7 @@ def _rollback_backward(static, residuals, cotangents):
         d_weights,
         jax.tree.map(jnp.zeros_like, floats),
         memory,
+        None if memory is None else _nothing_evicted(memory, kept.evicted),
     )
     end, (d_projected, d_z, d_tap) = jax.lax.scan(
         turn,
@@ -183,17 +185,35 @@ def _rollback_backward(static, residuals, cotangents):
         reverse=True,
         unroll=unroll,
     )
-    d_state, d_content, d_weights, d_scalars, _ = end
+    d_state, d_content, d_weights, d_scalars, _, first = end
     d_kernels = Kernels(
         hidden=_weight_gradient(config, kernels.hidden, kept.state.hidden, d_z),
         read=_weight_gradient(config, kernels.read, kept.seen, d_tap),
     )
     d_inputs = StepInputs(d_projected, None, None, None, None)
     if memory is not None:
-        d_content = {f: g.astype(getattr(memory, f).dtype) for f, g in d_content.items()}
+        d_content = config.memory.clear(d_content, first)
+        d_content = {
+            f: g.astype(getattr(memory, f).dtype) for f, g in d_content.items()
+        }
         blank = jax.tree.map(lambda _: None, memory)
         d_memory = blank._replace(**d_content, weights=d_weights)
     return d_kernels, d_scalars, d_state, d_memory, d_inputs
+
+
+def _nothing_evicted(memory, evicted):
+    """What a write of nothing to this memory would have evicted."""
+    slots = evicted.slots[-1]
+    held = {f: getattr(memory, f) for f in SLOT_FIELDS} | {
+        "last_weights": memory.weights
+    }
+    return evicted._replace(
+        slots=slots,
+        weights=jnp.zeros_like(evicted.weights[-1]),
+        clock=memory.clock,
+        head=memory.head,
+        **{f: None if leaf is None else take(leaf, slots) for f, leaf in held.items()},
+    )
 
 
 def _pull_back_request(config, floats, fixed, kept, d_request):

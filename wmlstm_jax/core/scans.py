@@ -50,7 +50,9 @@ def remat(
     missing = pieces * piece - length
 
     def fold(leaf):
-        filled = jnp.concatenate([leaf, jnp.zeros_like(leaf, shape=(missing, *leaf.shape[1:]))])
+        filled = jnp.concatenate(
+            [leaf, jnp.zeros_like(leaf, shape=(missing, *leaf.shape[1:]))]
+        )
         return filled.reshape(pieces, piece, *leaf.shape[1:])
 
     @jax.checkpoint

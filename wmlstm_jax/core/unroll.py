@@ -20,8 +20,7 @@ from wmlstm_jax.core.body import (
 from wmlstm_jax.core.cell import step
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.door import check_unroll, choose_backend
-from wmlstm_jax.core.equations import project_groups, project_input
-from wmlstm_jax.core.memories import wipe
+from wmlstm_jax.core.equations import project_groups, project_input, sanitize
 from wmlstm_jax.core.pointer import (
     average_groups,
     copy_probability,
@@ -101,6 +100,7 @@ def unroll(
     tags = tags.astype(jnp.int32)
     # Padding may hold NaN, which would reach the gradient through a later select.
     xs = jnp.where(valid[..., None], xs, 0)
+    carry = sanitize(carry)
     if backend == "loop":
         carry, outputs = _loop(
             params, config, carry, xs, valid, reset, tags, targets, read_mask, source
@@ -117,8 +117,8 @@ def unroll(
             unroll=unroll,
             traced=trace,
         )
-    if reset is not None and carry.memory is not None:
-        carry = carry._replace(memory=wipe(carry.memory))
+    if reset is not None:
+        carry = sanitize(carry)
     return carry, outputs if targets is not None or trace else outputs.hidden
 
 

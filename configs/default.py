@@ -1,0 +1,82 @@
+"""Every setting once, with its reason. The other configs change a few of these."""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """A byte-level WM-LSTM language model on the text inside Python."""
+    config = ConfigDict()
+
+    # Parameters, dropout and samples all follow from it: same seed, same numbers.
+    config.seed = 0
+    # About five passes over the embedded text.
+    config.num_steps = 500
+    # Often enough to see it live; reading a metric waits for the device.
+    config.log_every = 25
+    # Each validation ends in a checkpoint: a kill costs at most this many steps.
+    config.eval_every = 125
+    # Trains only the model itself, not a plain LSTM beside it.
+    config.compare = False
+
+    config.data = data = ConfigDict()
+    # English documentation inside every CPython: nothing to download.
+    data.source = "embedded"
+    # For source = "file": a UTF-8 text, gzipped if it ends in .gz.
+    data.path = ""
+    # Nothing to train, nothing unknown, and bits per byte are bits per token.
+    data.tokenizer = "bytes"
+    # Streams read side by side; must divide by the devices.
+    data.batch_size = 32
+    # How far gradients reach back; the carry reaches further.
+    data.window = 128
+
+    config.model = model = ConfigDict()
+    # Small enough for two CPU cores.
+    model.embed_dim = 256
+    model.hidden_dim = 256
+    model.num_layers = 1
+    # Several heads with small addresses learn sooner than one with a large one.
+    model.num_heads = 4
+    model.key_dim = 32
+    model.value_dim = 32
+    # Memory of the last N tokens, under the policy below; 0 is a plain LSTM.
+    model.num_slots = 128
+    # What a full memory discards: the oldest.
+    model.policy = "fifo"
+    # Addressing by content alone; offsets would add reading in written order.
+    model.read_modes = ("content",)
+    # Keys from h_{t-1}, the context before the token: then the pointer finds what
+    # followed when the context was last like this.
+    model.key_from = ("previous",)
+    # The start of the learned scale on what is read; 0 starts as an LSTM.
+    model.read_scale = 1.0
+    # Copying is what pays on text, more than reading into the gates.
+    model.copy = True
+    # One mask per row and window. The text is small, so this matters.
+    model.dropout = 0.1
+    # Less reliance on single reads.
+    model.read_dropout = 0.1
+
+    config.optimizer = optimizer = ConfigDict()
+    # High for a short run; the clipped gradient and the warm-up make it safe.
+    optimizer.learning_rate = 4e-3
+    optimizer.warmup_steps = 30
+    # The cosine ends at this part of the peak.
+    optimizer.final_fraction = 0.05
+    # Of kernels only.
+    optimizer.weight_decay = 0.01
+    optimizer.beta1 = 0.9
+    # Shorter than the usual 0.999: a run has few steps.
+    optimizer.beta2 = 0.99
+    # Recurrences have rare large gradients; one must not undo a run.
+    optimizer.clip_norm = 1.0
+
+    config.sample = sample = ConfigDict()
+    # The text generated after training, for a look at the model.
+    sample.prompt = 'The "for" statement'
+    sample.num_tokens = 400
+    # Slightly below 1 and without the tail: a small model's tail is noise.
+    sample.temperature = 0.8
+    sample.top_p = 0.95
+
+    return config

@@ -1,0 +1,29 @@
+"""What every test runs under: eight CPU devices, float32, no caches on disk."""
+
+import os
+
+# Before JAX is imported. A GPU machine names its platform: JAX_PLATFORMS=cuda,cpu.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+_DEVICES = "--xla_force_host_platform_device_count=8"
+if _DEVICES not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}".strip()
+
+import jax
+import pytest
+from hypothesis import settings
+
+jax.config.update("jax_enable_compilation_cache", False)
+
+# The same examples in every run: a red test is red again.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture
+def x64():
+    """Enables float64 while the test runs."""
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)

@@ -1,0 +1,32 @@
+import pytest
+
+from wmlstm_jax.core import Fifo, Salience, SlotMemory
+from wmlstm_jax.models import ModelConfig
+
+
+def test_only_the_last_layer_copies():
+    config = ModelConfig(16, 16, num_layers=3, num_slots=4, copy=True)
+    assert [config.cell(layer).copy for layer in range(3)] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "policy"), [("fifo", Fifo()), ("salience", Salience())]
+)
+def test_policies_go_by_name(name, policy):
+    config = ModelConfig(16, 16, num_slots=4, policy=name)
+    assert config.cell(0).memory == SlotMemory(4, policy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_layers": 0}, "model.num_layers is 0"),
+        ({"policy": "lru"}, "model.policy is 'lru'; it must be one of"),
+        ({"dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
+        ({"read_dropout": -0.1}, "model.read_dropout is -0.1"),
+        ({"copy": True}, "CellConfig.copy is True"),
+    ],
+)
+def test_wrong_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(16, 16, **settings)

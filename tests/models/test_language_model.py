@@ -1,0 +1,180 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from wmlstm_jax.inference import Greedy, generate
+from wmlstm_jax.models import LanguageModel, ModelConfig
+from wmlstm_jax.models.blocks import Block
+
+VOCAB, BATCH, LENGTH = 11, 3, 8
+CONFIGS = {
+    "lstm": ModelConfig(8, 8),
+    "projected": ModelConfig(8, 12, num_heads=2, key_dim=4, value_dim=4, num_slots=5),
+    "copying": ModelConfig(
+        8,
+        8,
+        num_layers=2,
+        num_heads=2,
+        key_dim=4,
+        value_dim=4,
+        num_slots=5,
+        copy=True,
+        dropout=0.2,
+        read_dropout=0.2,
+    ),
+}
+every_config = pytest.mark.parametrize("name", CONFIGS)
+
+
+def make(name, **rngs):
+    return LanguageModel(CONFIGS[name], VOCAB, rngs=nnx.Rngs(rngs.get("params", 0)))
+
+
+@pytest.fixture(scope="module")
+def text():
+    tokens = jax.random.randint(jax.random.key(1), (BATCH, LENGTH + 1), 0, VOCAB)
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+log_prob = jax.jit(LanguageModel.log_prob, static_argnames="reading")
+prefill = jax.jit(LanguageModel.prefill)
+
+
+def score(model, tokens, targets, **options):
+    carries = model.initialize_carry(len(tokens))
+    return log_prob(model, tokens, targets, carries, **options)[1]
+
+
+@every_config
+def test_output_is_blind_to_what_comes_later(name, text):
+    tokens, targets = text
+    model = make(name)
+
+    def at(xs, time):
+        carries = model.initialize_carry(BATCH)
+        _, features, copied = model.features(xs, carries, tags=tokens, targets=targets)
+        copied = 0 if copied is None else copied.copy[:, time].sum()
+        return features[:, time].sum() + copied
+
+    for time in (0, 3):
+        grad = jax.jit(jax.grad(at), static_argnums=1)(model.embedding(tokens), time)
+        seen = np.abs(grad).sum((0, 2)) > 0
+        assert seen.tolist() == [t <= time for t in range(LENGTH)]
+
+
+@every_config
+def test_rows_do_not_see_each_other(name, text):
+    tokens, targets = text
+    model = make(name)
+    alone = score(model, tokens[1:2], targets[1:2])
+    np.testing.assert_allclose(score(model, *text)[1:2], alone, rtol=1e-5)
+
+
+@every_config
+def test_streaming_equals_the_whole(name, text):
+    tokens, targets = text
+    model = make(name)
+    whole = score(model, tokens, targets)
+    step = jax.jit(LanguageModel.step)
+    carries, log_probs = prefill(model, tokens[:, :1])
+    for time in range(LENGTH):
+        if time:
+            carries, log_probs = step(model, carries, tokens[:, time])
+        np.testing.assert_allclose(jnp.exp(log_probs).sum(-1), 1, rtol=1e-5)
+        chosen = jnp.take_along_axis(log_probs, targets[:, time, None], 1)[:, 0]
+        np.testing.assert_allclose(chosen, whole[:, time], rtol=1e-5)
+
+
+@every_config
+def test_two_windows_equal_one(name, text):
+    tokens, targets = text
+    model = make(name)
+    carries, pieces = model.initialize_carry(BATCH), []
+    for part in (slice(0, 3), slice(3, None)):
+        carries, piece = log_prob(model, tokens[:, part], targets[:, part], carries)
+        pieces.append(piece)
+    whole = score(model, tokens, targets)
+    np.testing.assert_allclose(jnp.concatenate(pieces, 1), whole, rtol=1e-5)
+
+
+@every_config
+def test_reset_forgets_and_padding_does_not_matter(name, text):
+    tokens, targets = text
+    model = make(name)
+    carries, _ = log_prob(model, tokens, targets, model.initialize_carry(BATCH))
+    reset = jnp.zeros((BATCH, LENGTH), bool).at[:, 0].set(True)
+    _, again = log_prob(model, tokens, targets, carries, reset=reset)
+    np.testing.assert_allclose(again, score(model, tokens, targets), rtol=1e-5)
+    valid = jnp.ones((BATCH, LENGTH + 2), bool).at[:, :2].set(False)
+    padded = jnp.pad(tokens, ((0, 0), (2, 0)), constant_values=7)
+    _, whole = prefill(model, tokens)
+    np.testing.assert_allclose(prefill(model, padded, valid)[1], whole, rtol=1e-5)
+
+
+def test_dropout_needs_a_key_and_follows_it(text):
+    model = make("copying")
+    plain = [score(model, *text) for _ in range(2)]
+    np.testing.assert_array_equal(*plain)
+    dropped = [score(model, *text, rng=jax.random.key(seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(dropped[0], dropped[1])
+    assert not np.allclose(dropped[0], dropped[2])
+    assert not np.allclose(dropped[0], plain[0])
+
+
+def test_dropout_has_one_mask_per_row(text):
+    """The same token at each time meets the same mask: what differs is the carry."""
+    model = make("copying")
+    block = model.blocks[0]
+    xs = jnp.ones((2, 5, 8))
+    carry = block.recurrence.initialize_carry(2)
+    _, ys, _ = jax.jit(Block.__call__)(block, xs, carry, rng=jax.random.key(0))
+    dropped = np.asarray(ys == xs)
+    assert (dropped == dropped[:, :1]).all()
+    assert 0 < dropped.mean() < 0.5
+    assert (dropped[0] != dropped[1]).any()
+
+
+def test_reading_can_be_disabled(text):
+    model = make("copying")
+    without = score(model, *text, reading=False)
+    assert not np.allclose(without, score(model, *text))
+    lstm = make("lstm")
+    np.testing.assert_array_equal(score(lstm, *text, reading=False), score(lstm, *text))
+
+
+def test_the_copy_head_learns(text):
+    model = make("copying")
+    graph, params = nnx.split(model, nnx.Param)
+
+    def loss(params):
+        return -score(nnx.merge(graph, params), *text).mean()
+
+    grads = nnx.to_pure_dict(jax.jit(jax.grad(loss))(params))
+    for part in (
+        grads["copy_gate"]["kernel"],
+        grads["blocks"][1]["recurrence"]["params"]["current"]["copy"],
+        grads["embedding"]["embedding"],
+    ):
+        assert np.isfinite(part).all()
+        assert np.abs(part).max() > 0
+
+
+def test_generation_is_the_argmax_loop(text):
+    model = make("copying")
+    prompt = text[0][:, :4]
+    stream = generate(
+        jax.tree_util.Partial(LanguageModel.step, model),
+        *prefill(model, prompt),
+        sampler=Greedy(),
+        rng=jax.random.key(0),
+        num_tokens=5,
+    )
+    for made in stream:
+        missing = 9 - prompt.shape[1]
+        padded = jnp.pad(prompt, ((0, 0), (missing, 0)))
+        valid = jnp.broadcast_to(jnp.arange(9) >= missing, padded.shape)
+        _, log_probs = prefill(model, padded, valid)
+        np.testing.assert_array_equal(made, log_probs.argmax(-1))
+        prompt = jnp.concatenate([prompt, made[:, None]], 1)

@@ -1,0 +1,292 @@
+"""The cell and its loop in NumPy float64, to be read beside the equations.
+
+It is written from the equations, not from the JAX code, one row and one group of heads
+at a time, with plain loops. It is slow, and it shares nothing with what it checks.
+
+Sizes are those of the package, `B, T, D, H, R, K, W, N, G, M`. A group owns `H / G`
+hidden units and `R / G` heads. A state is a dict of arrays with B first.
+"""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the reference needs to know of a cell; the names are `CellConfig`'s."""
+
+    input_dim: int
+    hidden_dim: int
+    num_heads: int = 1
+    key_dim: int = 1
+    value_dim: int = 1
+    num_slots: int = 0
+    policy: str = "fifo"  # or "salience"
+    read_modes: tuple[str | int, ...] = ("content",)
+    num_blocks: int = 1
+    key_from: tuple[str, ...] = ("previous",)
+    copy: bool = False
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
+def softmax(logits):
+    shifted = np.exp(logits - np.max(logits))
+    return shifted / shifted.sum()
+
+
+def rms(vector):
+    """A vector with a root mean square of about 1."""
+    return vector / np.sqrt(np.mean(vector**2) + 1e-6)
+
+
+def empty_state(s: Settings, batch: int) -> dict:
+    """The state before the first token."""
+    heads, groups, slots = s.num_heads, s.num_blocks, s.num_slots
+    return {
+        "hidden": np.zeros((batch, s.hidden_dim)),
+        "cell": np.zeros((batch, s.hidden_dim)),
+        "keys": np.zeros((batch, heads, s.key_dim, slots)),
+        "values": np.zeros((batch, heads, s.value_dim, slots)),
+        "live": np.zeros((batch, groups, slots), bool),
+        "written": np.zeros((batch, groups, slots), np.int32),
+        "tags": np.full((batch, groups, slots), -1, np.int32),
+        "pinned": np.zeros((batch, groups, slots), bool),
+        "salience": np.zeros((batch, groups, slots)),
+        "clock": np.zeros((batch,), np.int32),
+        "head": np.zeros((batch, groups), np.int32),
+        "weights": np.zeros((batch, heads, slots)),
+    }
+
+
+def affine(params, name, g, **parts):
+    """The bias of group `g` plus `W_part @ vector` for each of the parts given."""
+    bias = params["bias"].get(name)
+    total = 0.0 if bias is None else bias[g]
+    for part, vector in parts.items():
+        weight = params[part][name]
+        total = total + vector @ (weight[:, g] if part == "input" else weight[g])
+    return total
+
+
+def decay_of(params, g):
+    return softplus(params["memory"]["decay"][g])
+
+
+def heads_of(s: Settings, g):
+    per_group = s.num_heads // s.num_blocks
+    return range(g * per_group, (g + 1) * per_group)
+
+
+def units_of(s: Settings, g):
+    width = s.hidden_dim // s.num_blocks
+    return slice(g * width, (g + 1) * width)
+
+
+def bias(params, s, row, g, n):
+    """What is added to the logit of a slot: its worth, where slots have one."""
+    if s.policy != "salience":
+        return 0.0
+    age = row.clock - row.written[g, n]
+    return row.salience[g, n] - decay_of(params, g) * age
+
+
+def content_weights(params, s, row, g, r, query):
+    """Attention of head `r` over its live slots; what is missing to 1 is the null's."""
+    sharpness = 8 * sigmoid(params["memory"]["sharpness"][r])
+    vector = rms(query) * sharpness / np.sqrt(s.key_dim)
+    live = [n for n in range(s.num_slots) if row.live[g, n]]
+    logits = [params["memory"]["null_logit"][r]]
+    logits += [vector @ row.keys[r, :, n] + bias(params, s, row, g, n) for n in live]
+    weights = np.zeros(s.num_slots)
+    weights[live] = softmax(np.array(logits))[1:]
+    return weights
+
+
+def shifted_weights(s, row, g, last, offset):
+    """The last read, moved `offset` places along the order of writing."""
+    moved = np.zeros(s.num_slots)
+    for n in range(s.num_slots):
+        place = (n - row.head[g]) % s.num_slots + offset
+        if 0 <= place < s.num_slots:
+            target = (row.head[g] + place) % s.num_slots
+            if row.live[g, target]:
+                moved[target] = last[n]
+    return moved
+
+
+def read(params, s, row, g, x, h, mask):
+    """What group `g` reads, `[Rg * W]`; the row notes the weights."""
+    heads = heads_of(s, g)
+    queries = affine(params, "query", g, input=x, hidden=h).reshape(len(heads), -1)
+    if len(s.read_modes) > 1:
+        modes = affine(params, "modes", g, input=x, hidden=h).reshape(len(heads), -1)
+    reads = []
+    for i, r in enumerate(heads):
+        weights = content_weights(params, s, row, g, r, queries[i])
+        if len(s.read_modes) > 1:
+            content, last = weights, row.weights[r].copy()
+            weights = np.zeros(s.num_slots)
+            for p, mode in zip(softmax(modes[i]), s.read_modes, strict=True):
+                if mode == "content":
+                    weights += p * content
+                else:
+                    weights += p * shifted_weights(s, row, g, last, mode)
+        row.weights[r] = weights
+        value = row.values[r] @ weights * params["memory"]["read_scale"][r]
+        reads.append(value * mask.reshape(s.num_heads, -1)[r])
+    return np.concatenate(reads)
+
+
+def victim(params, s, row, g, salience):
+    """The slot that a write to group `g` replaces; None when nothing is written."""
+    free = [n for n in range(s.num_slots) if not row.pinned[g, n]]
+    if s.policy == "fifo":
+        ring = [(row.head[g] + place) % s.num_slots for place in range(s.num_slots)]
+        return next((n for n in ring if n in free), None)
+    for n in free:
+        if not row.live[g, n]:
+            return n
+    if not free:
+        return None
+    age = row.clock - row.written[g]
+    worth = row.salience[g] - decay_of(params, g) * age
+    lowest = min(free, key=lambda n: (worth[n], row.written[g, n]))
+    return None if salience < worth[lowest] else lowest
+
+
+def write(params, s, row, g, x, h_before, h_after, tag):
+    """Asks for a slot, and fills it if there is one."""
+    heads = heads_of(s, g)
+    sources = {"input": x, "previous": h_before, "current": h_after}
+    part_of = {"input": "input", "previous": "hidden", "current": "current"}
+    parts = {part_of[name]: sources[name] for name in s.key_from}
+    keys = affine(params, "key", g, **parts).reshape(len(heads), -1)
+    values = affine(params, "value", g, current=h_after).reshape(len(heads), -1)
+    salience = 0.0
+    if s.policy == "salience":
+        salience = affine(params, "salience", g, input=x, hidden=h_before)[0]
+        salience = 8 * np.tanh(salience / 8)
+    slot = victim(params, s, row, g, salience)
+    if slot is None:
+        return
+    for i, r in enumerate(heads):
+        row.keys[r, :, slot] = rms(keys[i])
+        row.values[r, :, slot] = values[i]
+        row.weights[r, slot] = 0
+    row.live[g, slot] = True
+    row.tags[g, slot] = tag
+    row.salience[g, slot] = salience
+    row.written[g, slot] = row.clock
+    row.head[g] = (slot + 1) % s.num_slots
+
+
+def point(params, s, row, g, h, target):
+    """Probability that group `g` points at `target`; None without tagged slots."""
+    heads = heads_of(s, g)
+    queries = affine(params, "copy", g, current=h).reshape(len(heads), -1)
+    slots = [n for n in range(s.num_slots) if row.live[g, n] and row.tags[g, n] >= 0]
+    if not slots:
+        return None
+    logits, hits = [], []
+    for i, r in enumerate(heads):
+        sharpness = 8 * sigmoid(params["memory"]["copy_sharpness"][r])
+        vector = rms(queries[i]) * sharpness / np.sqrt(s.key_dim)
+        logits += [
+            vector @ row.keys[r, :, n] + bias(params, s, row, g, n) for n in slots
+        ]
+        hits += [row.tags[g, n] == target for n in slots]
+    return softmax(np.array(logits)) @ np.array(hits, float)
+
+
+def step(params, s: Settings, row, x, tag, target, mask):
+    """One valid token of one row: read, gates, write, and then the copy pointer.
+
+    Returns:
+      `y [H]`, the copy probability, and whether there was anything to copy.
+    """
+    outputs, pointed = [], []
+    for g in range(s.num_blocks):
+        units = units_of(s, g)
+        h_before, c = row.hidden[units].copy(), row.cell[units].copy()
+        parts = {"input": x, "hidden": h_before}
+        if s.num_slots:
+            parts["read"] = read(params, s, row, g, x, h_before, mask)
+        i, f, candidate, o = np.split(affine(params, "gates", g, **parts), 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(candidate)
+        h = sigmoid(o) * np.tanh(c)
+        row.hidden[units], row.cell[units] = h, c
+        outputs.append(h)
+        if s.num_slots:
+            outputs[-1] = h + affine(params, "output", g, read=parts["read"])
+            write(params, s, row, g, x, h_before, h, tag)
+        if s.copy:
+            pointed.append(point(params, s, row, g, h, target))
+    row.clock[...] += 1
+    found = [p for p in pointed if p is not None]
+    return np.concatenate(outputs), np.mean(found) if found else 0.0, bool(found)
+
+
+def unroll(
+    params, s: Settings, state, xs, *, valid, reset, tags, targets, read_mask=None
+):
+    """All tokens of all rows.
+
+    Args:
+      params: the parameters, as a nested dict.
+      s: the settings.
+      state: the state before the first token; it is not changed.
+      xs: `[T, B, D]`.
+      valid: `[T, B]` bool.
+      reset: `[T, B]` bool.
+      tags: `[T, B]` int.
+      targets: `[T, B]` int.
+      read_mask: `[B, R * W]`, or None for ones.
+
+    Returns:
+      The state after the last token, and the outputs `hidden [T, B, H]`,
+      `copy [T, B]` and `copy_live [T, B]`.
+    """
+    num_steps, batch = valid.shape
+    if read_mask is None:
+        read_mask = np.ones((batch, s.num_heads * s.value_dim))
+    state = {name: leaf.copy() for name, leaf in state.items()}
+    fresh = {name: leaf[0] for name, leaf in empty_state(s, 1).items()}
+    hidden = np.zeros((num_steps, batch, s.hidden_dim))
+    copy, copy_live = np.zeros((num_steps, batch)), np.zeros((num_steps, batch), bool)
+    for b in range(batch):
+        # Views: the row writes through to the state.
+        row = SimpleNamespace(**{name: leaf[b, ...] for name, leaf in state.items()})
+        for t in range(num_steps):
+            if reset[t, b]:
+                for name, leaf in fresh.items():
+                    getattr(row, name)[...] = leaf
+            if valid[t, b]:
+                hidden[t, b], copy[t, b], copy_live[t, b] = step(
+                    params, s, row, xs[t, b], tags[t, b], targets[t, b], read_mask[b]
+                )
+    return state, {"hidden": hidden, "copy": copy, "copy_live": copy_live}
+
+
+def finite_difference(function, point, step=1e-4):
+    """The gradient of a scalar function of a flat vector, by central differences.
+
+    Two central differences, at `step` and `2 * step`, cancel the error of order
+    `step**2`; what remains is about 1e-11 of the function's size for the default.
+    """
+    gradient = np.zeros_like(point)
+    for i in range(point.size):
+        ahead = np.zeros_like(point)
+        ahead[i] = step
+        near = function(point + ahead) - function(point - ahead)
+        far = function(point + 2 * ahead) - function(point - 2 * ahead)
+        gradient[i] = (8 * near - far) / (12 * step)
+    return gradient

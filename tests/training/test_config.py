@@ -1,0 +1,87 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from configs import default, lm_embedded
+from wmlstm_jax.training import parse_config
+from wmlstm_jax.training.config import config_differences, to_settings
+
+
+def settings(**changes):
+    """The default settings with some changed, `data__window=3` for data.window."""
+    config = default.get_config().to_dict()
+    for path, value in changes.items():
+        *groups, name = path.split("__")
+        place = config
+        for group in groups:
+            place = place[group]
+        place[name] = value
+    return config
+
+
+def test_the_default_has_every_field_and_survives_json():
+    config = parse_config(default.get_config())
+    assert parse_config(json.loads(json.dumps(to_settings(config)))) == config
+
+
+@pytest.mark.parametrize("mode", lm_embedded.MODES)
+def test_every_mode_parses(mode):
+    assert parse_config(lm_embedded.get_config(mode)).compare == (mode == "compare")
+
+
+def test_a_mode_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="the mode is 'smok'"):
+        lm_embedded.get_config("smok")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model__num_slot": 3},
+            "config.model has no field num_slot; did you mean num_",
+        ),
+        ({"zzz": 3}, "config has no field zzz; it has seed, num_steps,"),
+        ({"model": 3}, "config.model is 3; it must hold embed_dim"),
+        ({"num_steps": "3"}, "config.num_steps is '3'; it must be of type int"),
+        ({"num_steps": True}, "config.num_steps is True; it must be of type int"),
+        ({"compare": 1}, "config.compare is 1; it must be of type bool"),
+        (
+            {"model__read_modes": ("content", 0.5)},
+            r"config.model.read_modes\[1\] is 0.5; it must be of type str or int",
+        ),
+        ({"num_steps": 0}, "config.num_steps is 0; it must be positive"),
+        ({"data__window": 0}, "data.window is 0; it must be positive"),
+        ({"optimizer__learning_rate": 0.0}, "optimizer.learning_rate is 0.0"),
+        ({"sample__prompt": ""}, "sample.prompt is empty"),
+    ],
+)
+def test_a_wrong_field_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        parse_config(settings(**changes))
+
+
+def test_an_absent_field_is_named():
+    short = settings()
+    del short["data"]["window"]
+    with pytest.raises(ValueError, match="config.data.window is absent"):
+        parse_config(short)
+
+
+def test_whole_numbers_and_lists_become_what_the_schema_says():
+    config = parse_config(
+        settings(optimizer__learning_rate=1, model__read_modes=["content", 1])
+    )
+    assert type(config.optimizer.learning_rate) is float
+    assert config.model.read_modes == ("content", 1)
+
+
+def test_differences_are_named():
+    config = parse_config(default.get_config())
+    other = replace(config, seed=7, data=replace(config.data, window=3))
+    assert config_differences(config, config) == []
+    assert config_differences(config, other) == [
+        f"seed: {config.seed}, now 7",
+        f"data.window: {config.data.window}, now 3",
+    ]

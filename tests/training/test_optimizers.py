@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from configs import default
+from wmlstm_jax.models import LanguageModel, ModelConfig
+from wmlstm_jax.training import parse_config
+from wmlstm_jax.training.losses import mean_nats
+from wmlstm_jax.training.optimizers import decayed, make_optimizer
+
+CONFIG = replace(
+    parse_config(default.get_config()).optimizer,
+    learning_rate=0.1,
+    warmup_steps=2,
+    final_fraction=0.5,
+    weight_decay=0.0,
+)
+
+
+def step_sizes(config, num_steps, gradient=1.0):
+    """How far each step moves a parameter under a constant gradient."""
+    optimizer = make_optimizer(config, num_steps)
+    params = {"kernel": jnp.zeros(1)}
+    state, sizes = optimizer.init(params), []
+    for _ in range(num_steps + 1):
+        updates, state = optimizer.update(
+            {"kernel": jnp.full(1, gradient)}, state, params
+        )
+        sizes.append(-updates["kernel"].item())
+    return sizes
+
+
+def test_it_warms_up_and_comes_down():
+    # A constant gradient makes every step of Adam as long as the learning rate.
+    wanted = [0, 0.05, 0.1, 0.075, 0.05]
+    np.testing.assert_allclose(step_sizes(CONFIG, 4), wanted, rtol=1e-4, atol=1e-9)
+
+
+def test_without_warm_up_it_starts_at_the_peak():
+    config = replace(CONFIG, warmup_steps=0)
+    assert step_sizes(config, 2)[0] == pytest.approx(0.1, rel=1e-4)
+
+
+@pytest.mark.parametrize("warmup", [-1, 4, 5])
+def test_a_warm_up_as_long_as_the_run_is_refused(warmup):
+    with pytest.raises(ValueError, match=f"optimizer.warmup_steps is {warmup}"):
+        make_optimizer(replace(CONFIG, warmup_steps=warmup), 4)
+
+
+def test_the_gradient_is_clipped():
+    config = replace(CONFIG, warmup_steps=0, beta1=0.0, beta2=0.0, clip_norm=1e-8)
+    # Adam divides by |g| + 1e-8: half a step where |g| was clipped to 1e-8.
+    assert step_sizes(config, 2)[0] == pytest.approx(0.05, rel=1e-4)
+
+
+def test_kernels_decay_and_nothing_else():
+    model = LanguageModel(
+        ModelConfig(8, 12, num_slots=4, copy=True), 11, rngs=nnx.Rngs(0)
+    )
+    mask = decayed(nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+    flat = jax.tree_util.tree_flatten_with_path(mask)[0]
+    kept = {
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, is_decayed in flat
+        if not is_decayed
+    }
+    cell = "blocks/0/recurrence/params"
+    assert kept == {
+        "norm/scale",
+        "output_bias",
+        "copy_gate/bias",
+        "blocks/0/norm/scale",
+        *(f"{cell}/bias/{to}" for to in ("copy", "gates", "key", "query")),
+        *(
+            f"{cell}/memory/{name}"
+            for name in ("copy_sharpness", "null_logit", "read_scale", "sharpness")
+        ),
+    }
+
+
+def test_the_loss_is_the_mean_over_what_is_valid():
+    log_probs = jnp.array([[-1.0, -3.0, jnp.nan]])
+    assert mean_nats(log_probs, jnp.array([[True, True, False]])) == 2.0
+    assert mean_nats(log_probs, jnp.zeros((1, 3), bool)) == 0.0

@@ -1,0 +1,72 @@
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+from wmlstm_jax.training.run import Evaluator, build
+from wmlstm_jax.training.sharding import make_mesh, put_batch, shard_of
+from wmlstm_jax.training.steps import make_train_step
+
+
+@pytest.fixture(scope="module")
+def run(config):
+    return build(config)
+
+
+def first_step(run, mesh, change=lambda state: state):
+    """One step on a mesh, from the state before, both on the host."""
+    state = change(run.first_state())
+    before = jax.device_get(state._replace(rng=None))
+    state = jax.device_put(state, shard_of(state, mesh))
+    batch = put_batch(run.windows("train")[1], mesh)
+    step = make_train_step(run.graph, run.optimizer, mesh, run.template)
+    state, metrics = step(state, batch)
+    return before, jax.device_get(state._replace(rng=None)), jax.device_get(metrics)
+
+
+def test_eight_devices_compute_what_one_computes(run):
+    one = jax.make_mesh((1,), ("data",), (AxisType.Auto,), devices=jax.devices()[:1])
+    assert run.mesh.size == 8
+    _, *by_one = first_step(run, one)
+    before, *by_eight = first_step(run, run.mesh)
+    # Sums in another order: float32 rounding, which Adam's first step magnifies.
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5),
+        by_one,
+        by_eight,
+    )
+    assert not np.array_equal(before.carry[0].hidden, by_eight[0].carry[0].hidden)
+
+
+def test_an_update_that_is_not_finite_is_skipped(run):
+    def poison(state):
+        embedding = state.params["embedding"]["embedding"]
+        state.params["embedding"]["embedding"] = embedding.at[ord("b")].set(jnp.nan)
+        return state
+
+    before, after, metrics = first_step(run, run.mesh, poison)
+    assert not metrics.finite
+    assert after.step == before.step + 1
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        before._replace(step=None),
+        after._replace(step=None),
+    )
+
+
+def test_the_batch_must_divide_by_the_devices():
+    with pytest.raises(ValueError, match="is 12; it must divide by the 8 devices"):
+        make_mesh(12)
+
+
+def test_evaluation_hands_the_carry_on(run, config):
+    """Short windows score what long ones do."""
+    params = run.first_state().params
+    long = build(replace(config, data=replace(config.data, window=500)))
+    scores = [Evaluator(each, "validation")(params) for each in (run, long)]
+    assert scores[0].tokens == scores[1].tokens
+    assert scores[0].tokens == len(run.corpus.validation.encode()) - 1
+    assert scores[0].loss == pytest.approx(scores[1].loss, rel=1e-5)

@@ -1,0 +1,32 @@
+"""Trains a model; run again, it resumes.
+
+    python train.py --config=configs/lm_embedded.py --workdir=runs/lm \
+        --config.model.num_slots=64
+
+The story is in `wmlstm_jax.training`.
+"""
+
+from absl import flags
+
+from wmlstm_jax.training.command_line import define_config, given_config, run_script
+from wmlstm_jax.training.compare import compare
+from wmlstm_jax.training.loop import train
+
+_CONFIG = define_config(required=True)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where checkpoints and metrics go.", required=True
+)
+
+
+def main() -> None:
+    """Flags to training."""
+    config = given_config(_CONFIG)
+    if config.compare:
+        print(compare(config, _WORKDIR.value))
+    else:
+        summary = train(config, _WORKDIR.value)
+        print(f"Checkpoints: {summary.checkpoints}")
+
+
+if __name__ == "__main__":
+    run_script(main)

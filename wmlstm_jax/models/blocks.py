@@ -1,0 +1,103 @@
+"""The residual block that models are stacked from."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from wmlstm_jax.core import Carry, Outputs
+from wmlstm_jax.models.config import ModelConfig
+from wmlstm_jax.nn import WMLSTM
+
+Array = jax.Array
+
+
+class Block(nnx.Module):
+    """`x + drop(P WMLSTM(drop(norm(x))))`, P only where H differs from D.
+
+    Dropout is variational: one mask per row for the whole window (Gal & Ghahramani
+    2016), so that what the memory holds and what reads it were masked alike.
+
+    Args:
+      config: the model's settings.
+      layer: which block this is, from 0.
+      rngs: gives the `params` keys.
+    """
+
+    def __init__(self, config: ModelConfig, layer: int, *, rngs: nnx.Rngs):
+        self.config = config
+        self.norm = nnx.RMSNorm(config.embed_dim, rngs=rngs)
+        self.recurrence = WMLSTM(config.cell(layer), rngs=rngs)
+        widths = (config.hidden_dim, config.embed_dim)
+        project = nnx.Linear(*widths, use_bias=False, rngs=rngs)
+        self.project = None if widths[0] == widths[1] else project
+
+    def __call__(
+        self,
+        xs: Array,
+        carry: Carry,
+        *,
+        valid: Array | None = None,
+        reset: Array | None = None,
+        tags: Array | None = None,
+        targets: Array | None = None,
+        rng: Array | None = None,
+        reading: bool = True,
+    ) -> tuple[Carry, Array, Outputs | None]:
+        """Runs the block.
+
+        Args:
+          xs: `[B, T, D]` float.
+          carry: the state before.
+          valid: `[B, T]` bool.
+          reset: `[B, T]` bool.
+          tags: `[B, T]` int32, the tokens behind the inputs.
+          targets: `[B, T]` int32, for the copy head, in the last block only.
+          rng: a PRNG key for dropout, consumed; None for no dropout.
+          reading: False reads zeros from the memory.
+
+        Returns:
+          The carry after, `[B, T, D]`, and with `targets` the outputs of the copy head.
+        """
+        config = self.config
+        read_mask = self._read_mask(xs.shape[0], rng, reading)
+        inputs = self.norm(xs)
+        if rng is not None and config.dropout:
+            inputs = inputs * _masks(rng, 0, config.dropout, xs)
+        carry, outputs = self.recurrence(
+            inputs,
+            carry,
+            valid=valid,
+            reset=reset,
+            tags=tags,
+            targets=targets,
+            read_mask=read_mask,
+        )
+        copied = outputs if isinstance(outputs, Outputs) else None
+        ys = outputs if copied is None else copied.hidden
+        ys = ys if self.project is None else self.project(ys)
+        if rng is not None and config.dropout:
+            ys = ys * _masks(rng, 1, config.dropout, xs)
+        return carry, xs + ys, copied
+
+    def _read_mask(self, batch: int, rng: Array | None, reading: bool) -> Array | None:
+        """`[B, R*W]`, or None where every read passes."""
+        config = self.config
+        if not config.num_slots:
+            return None
+        shape = (batch, config.num_heads * config.value_dim)
+        if not reading:
+            return jnp.zeros(shape)
+        if rng is None or not config.read_dropout:
+            return None
+        return _keep(jax.random.fold_in(rng, 2), config.read_dropout, shape)
+
+
+def _masks(rng: Array, which: int, rate: float, xs: Array) -> Array:
+    """One mask per row, `[B, 1, D]`."""
+    batch, _, width = xs.shape
+    return _keep(jax.random.fold_in(rng, which), rate, (batch, 1, width))
+
+
+def _keep(rng: Array, rate: float, shape: tuple[int, ...]) -> Array:
+    """Zero with probability `rate`, else 1 / (1 - rate): one on average."""
+    return jax.random.bernoulli(rng, 1 - rate, shape) / (1 - rate)

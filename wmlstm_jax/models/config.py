@@ -1,0 +1,79 @@
+"""The settings of a model: widths, memory, dropout."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wmlstm_jax.core import CellConfig, Fifo, Policy, Salience, SlotMemory
+
+POLICIES: dict[str, Callable[[], Policy]] = {"fifo": Fifo, "salience": Salience}
+"""The memory policies by the name that a config gives."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A stack of WM-LSTM blocks between an embedding and the same embedding.
+
+    Args:
+      embed_dim: D, the width of embedding and residual stream.
+      hidden_dim: H, the width of each cell; projected back to D where it differs.
+      num_layers: how many blocks.
+      num_heads: R, reads per step and layer.
+      key_dim: K, the width of an address.
+      value_dim: W, the width of what is stored.
+      num_slots: N, per layer; 0 is a plain LSTM.
+      policy: a name in `POLICIES`: what a full memory discards.
+      read_modes: as in `CellConfig`.
+      key_from: as in `CellConfig`.
+      read_scale: as in `CellConfig`.
+      copy: whether the last layer has a copy head.
+      dropout: of the input and the output of every block, one mask per row and window.
+      read_dropout: of what is read, likewise.
+
+    Raises:
+      ValueError: a setting is out of range or does not go with another.
+    """
+
+    embed_dim: int
+    hidden_dim: int
+    num_layers: int = 1
+    num_heads: int = 4
+    key_dim: int = 32
+    value_dim: int = 64
+    num_slots: int = 0
+    policy: str = "fifo"
+    read_modes: tuple[str | int, ...] = ("content",)
+    key_from: tuple[str, ...] = ("previous",)
+    read_scale: float = 1.0
+    copy: bool = False
+    dropout: float = 0.0
+    read_dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.num_layers < 1:
+            _refuse("num_layers", self.num_layers, "at least 1")
+        if self.policy not in POLICIES:
+            _refuse("policy", self.policy, f"one of {sorted(POLICIES)}")
+        for field in ("dropout", "read_dropout"):
+            if not 0 <= getattr(self, field) < 1:
+                _refuse(field, getattr(self, field), "in [0, 1)")
+        for layer in range(self.num_layers):
+            self.cell(layer)
+
+    def cell(self, layer: int) -> CellConfig:
+        """The cell of one layer; only the last copies."""
+        return CellConfig(
+            input_dim=self.embed_dim,
+            hidden_dim=self.hidden_dim,
+            num_heads=self.num_heads,
+            key_dim=self.key_dim,
+            value_dim=self.value_dim,
+            memory=SlotMemory(self.num_slots, POLICIES[self.policy]()),
+            read_modes=self.read_modes,
+            key_from=self.key_from,
+            read_scale=self.read_scale,
+            copy=self.copy and layer == self.num_layers - 1,
+        )
+
+
+def _refuse(field, was, should):
+    raise ValueError(f"model.{field} is {was!r}; it must be {should}.")

@@ -1,0 +1,184 @@
+"""A language model: embedding, WM-LSTM blocks, the embedding again, a copy head."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from wmlstm_jax.core import Carry, Outputs, pointer_distribution
+from wmlstm_jax.models.blocks import Block
+from wmlstm_jax.models.config import ModelConfig
+from wmlstm_jax.models.copying import mix
+from wmlstm_jax.nn.layer import as_arrays
+
+Array = jax.Array
+Carries = tuple[Carry, ...]
+EMBEDDING_SCALE = 0.02
+"""Small beside what the blocks add to it; else a tied output repeats its input."""
+COPY_BIAS = -2.0
+"""Where the copy gate starts: it first has to learn what the memory is good for."""
+
+
+class LanguageModel(nnx.Module):
+    """Predicts the next token; all state is in the carries that it takes and returns.
+
+    Example:
+      >>> config = ModelConfig(embed_dim=64, hidden_dim=64, num_slots=32, copy=True)
+      >>> model = LanguageModel(config, 256, rngs=nnx.Rngs(0))
+      >>> tokens = jnp.zeros((2, 10), jnp.int32)
+      >>> carries, log_probs = model.prefill(tokens)  # log_probs [2, 256]
+
+    Args:
+      config: the settings.
+      vocab_size: V.
+      rngs: gives the `params` keys.
+    """
+
+    def __init__(self, config: ModelConfig, vocab_size: int, *, rngs: nnx.Rngs):
+        self.config = config
+        self.embedding = nnx.Embed(
+            vocab_size,
+            config.embed_dim,
+            embedding_init=nnx.initializers.normal(EMBEDDING_SCALE),
+            rngs=rngs,
+        )
+        blocks = range(config.num_layers)
+        self.blocks = nnx.List([Block(config, layer, rngs=rngs) for layer in blocks])
+        self.norm = nnx.RMSNorm(config.embed_dim, rngs=rngs)
+        self.output_bias = nnx.Param(jnp.zeros(vocab_size))
+        start = nnx.initializers.constant(COPY_BIAS)
+        gate = nnx.Linear(config.embed_dim, 1, bias_init=start, rngs=rngs)
+        self.copy_gate = gate if config.copy else None
+
+    def initialize_carry(self, batch_size: int) -> Carries:
+        """The state of every layer before the first token of `batch_size` rows."""
+        return tuple(
+            block.recurrence.initialize_carry(batch_size) for block in self.blocks
+        )
+
+    def log_prob(
+        self,
+        tokens: Array,
+        targets: Array,
+        carries: Carries,
+        *,
+        valid: Array | None = None,
+        reset: Array | None = None,
+        rng: Array | None = None,
+        reading: bool = True,
+    ) -> tuple[Carries, Array]:
+        """How probable each target is, given the tokens up to its own position.
+
+        Args:
+          tokens: `[B, T]` int32.
+          targets: `[B, T]` int32, the token that follows each.
+          carries: from `initialize_carry` or an earlier call.
+          valid: `[B, T]` bool; elsewhere the state stands still.
+          reset: `[B, T]` bool; the state is emptied before these tokens.
+          rng: a PRNG key for dropout, consumed; None for no dropout.
+          reading: False reads zeros from the memory; the copy head still points.
+
+        Returns:
+          The carries after, and `[B, T]` float log probabilities.
+        """
+        carries, features, copied = self.features(
+            self.embedding(tokens),
+            carries,
+            tags=tokens,
+            targets=targets,
+            valid=valid,
+            reset=reset,
+            rng=rng,
+            reading=reading,
+        )
+        log_vocab = jnp.take_along_axis(
+            self._log_vocab(features), targets[..., None], axis=-1
+        )[..., 0]
+        if self.copy_gate is None:
+            return carries, log_vocab
+        gate = self.copy_gate(features)[..., 0]
+        return carries, mix(log_vocab, copied.copy, copied.copy_live, gate)
+
+    def features(
+        self,
+        xs: Array,
+        carries: Carries,
+        *,
+        tags: Array,
+        targets: Array | None = None,
+        valid: Array | None = None,
+        reset: Array | None = None,
+        rng: Array | None = None,
+        reading: bool = True,
+    ) -> tuple[Carries, Array, Outputs | None]:
+        """Embedded tokens through all blocks; see `log_prob`.
+
+        Args:
+          xs: `[B, T, D]` float, the embedded tokens.
+          carries: the state before.
+          tags: `[B, T]` int32, the tokens themselves, for the memory to remember.
+          targets: `[B, T]` int32, for the copy head.
+          valid: `[B, T]` bool.
+          reset: `[B, T]` bool.
+          rng: a PRNG key for dropout, consumed; None for no dropout.
+          reading: False reads zeros from the memory.
+
+        Returns:
+          The carries after, normalised features `[B, T, D]`, and what the copy head
+          says of the targets, where there are both.
+        """
+        after, copied = [], None
+        for layer, (block, carry) in enumerate(zip(self.blocks, carries, strict=True)):
+            points = self.copy_gate is not None and layer == len(self.blocks) - 1
+            carry, xs, copied = block(
+                xs,
+                carry,
+                valid=valid,
+                reset=reset,
+                tags=tags,
+                targets=targets if points else None,
+                rng=None if rng is None else jax.random.fold_in(rng, layer),
+                reading=reading,
+            )
+            after.append(carry)
+        return tuple(after), self.norm(xs), copied
+
+    def prefill(
+        self, tokens: Array, valid: Array | None = None
+    ) -> tuple[Carries, Array]:
+        """Reads a prompt from an empty state.
+
+        Args:
+          tokens: `[B, T]` int32, T at least 1.
+          valid: `[B, T]` bool; the last position must be valid (pad on the left).
+
+        Returns:
+          The carries after it, and `[B, V]` log probabilities of the next token.
+        """
+        carries = self.initialize_carry(tokens.shape[0])
+        return self._continue(carries, tokens, valid)
+
+    def step(self, carries: Carries, tokens: Array) -> tuple[Carries, Array]:
+        """One token further, `tokens [B]`: the `step_fn` of `wmlstm_jax.inference`.
+
+        A model is a pytree, so `jax.tree_util.Partial(LanguageModel.step, model)`
+        compiles once for all its parameters.
+        """
+        return self._continue(carries, tokens[:, None], None)
+
+    def _continue(self, carries, tokens, valid):
+        xs = self.embedding(tokens)
+        carries, features, _ = self.features(xs, carries, tags=tokens, valid=valid)
+        log_probs = self._log_vocab(features[:, -1])
+        if self.copy_gate is None:
+            return carries, log_probs
+        last = self.blocks[-1].recurrence
+        copy, live = pointer_distribution(
+            as_arrays(last.params), last.config, carries[-1], log_probs.shape[-1]
+        )
+        gate = self.copy_gate(features[:, -1])
+        return carries, mix(log_probs, copy, live[:, None], gate)
+
+    def _log_vocab(self, features: Array) -> Array:
+        """`log softmax(E features + b)`, over the vocabulary."""
+        logits = self.embedding.attend(features) + self.output_bias[...]
+        return jax.nn.log_softmax(logits)

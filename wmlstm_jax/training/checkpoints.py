@@ -1,0 +1,167 @@
+"""Checkpoints: the newest two and the best, written while training goes on."""
+
+import json
+import math
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from wmlstm_jax.training.config import (
+    TrainConfig,
+    config_differences,
+    parse_config,
+    to_settings,
+)
+from wmlstm_jax.training.state import TrainState
+
+WHICH = ("best", "latest")
+
+
+class Restored(NamedTuple):
+    """A checkpoint."""
+
+    step: int
+    state: TrainState
+    about: dict[str, Any]  # as it was saved
+
+
+class Checkpoints:
+    """The checkpoints of one workdir; a context manager that waits for its writes.
+
+    Args:
+      workdir: holds them in `checkpoints/`, by step.
+    """
+
+    def __init__(self, workdir: Path):
+        self.directory = (workdir / "checkpoints").absolute()
+        keep = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(2),
+                checkpoint_managers.BestN(
+                    get_metric_fn=_validation_loss, reverse=True, n=1
+                ),
+            ]
+        )
+        options = ocp.CheckpointManagerOptions(
+            best_fn=_validation_loss,
+            best_mode="min",
+            cleanup_tmp_directories=True,
+            preservation_policy=keep,
+        )
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._manager.close()
+
+    def save(self, state: TrainState, about: dict[str, Any], loss: float) -> None:
+        """Writes a state in the background.
+
+        Args:
+          state: what to keep; may be donated right after.
+          about: what JSON can hold: config, tokeniser, text, data position.
+          loss: on the validation text; decides which is the best.
+        """
+        # Orbax orders by this number, and a NaN would leave it no order.
+        loss = loss if math.isfinite(loss) else sys.float_info.max
+        self._manager.save(
+            int(state.step),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
+            ),
+            metrics={"validation_loss": loss},
+        )
+
+    def restore(self, template: TrainState, which: str = "latest") -> Restored | None:
+        """Reads a checkpoint; from a damaged one it falls back to the one before.
+
+        Args:
+          template: shapes, dtypes and shardings of the state.
+          which: "latest", or "best" on the validation text.
+
+        Returns:
+          The checkpoint, or None where there is none at all.
+
+        Raises:
+          ValueError: `which` is neither, or there are checkpoints and all are damaged.
+        """
+        if which not in WHICH:
+            raise ValueError(f"the checkpoint is {which!r}; it must be one of {WHICH}.")
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        if which == "best" and (best := self._manager.best_step()) is not None:
+            steps = [best, *(step for step in steps if step != best)]
+        for step in steps:
+            try:
+                return self._restore(step, template)
+            except Exception as error:  # Orbax raises many types for damaged files.
+                reason = str(error).strip().partition("\n")[0]
+                warnings.warn(
+                    f"checkpoint {self.directory / str(step)} cannot be read"
+                    f" ({type(error).__name__}: {reason}); trying the one before.",
+                    stacklevel=2,
+                )
+        if steps:
+            raise ValueError(
+                f"no checkpoint in {self.directory} can be read; delete the directory"
+                " to start afresh."
+            )
+        return None
+
+    def _restore(self, step: int, template: TrainState) -> Restored:
+        items = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(template), about=ocp.args.JsonRestore()
+            ),
+        )
+        return Restored(step, items["state"], items["about"])
+
+
+def claim_workdir(workdir: Path, config: TrainConfig) -> None:
+    """Notes the config in the workdir, or checks that it is the one noted before.
+
+    Raises:
+      ValueError: another config was trained here; the message has the differences.
+    """
+    path = workdir / "config.json"
+    if path.exists():
+        if differences := config_differences(saved_config(workdir), config):
+            raise ValueError(
+                f"{workdir} holds a run with another config"
+                f" ({'; '.join(differences)}); name another --workdir, or delete it."
+            )
+        return
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(to_settings(config), indent=2) + "\n")
+
+
+def saved_config(workdir: Path) -> TrainConfig:
+    """The config that was trained in this workdir.
+
+    Raises:
+      ValueError: there is none, or it is damaged.
+    """
+    path = workdir / "config.json"
+    try:
+        return parse_config(json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{workdir} holds no run (no config.json); train one with train.py."
+        ) from error
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}, line {error.lineno}: not JSON; name another --workdir, or delete"
+            " this one."
+        ) from error
+
+
+def _validation_loss(metrics):
+    return metrics["validation_loss"]

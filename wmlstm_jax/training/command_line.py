@@ -1,0 +1,78 @@
+"""Flags to settings, and errors to one sentence: what the scripts share."""
+
+import sys
+import traceback
+from collections.abc import Callable
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from wmlstm_jax.training.config import TrainConfig, parse_config
+
+
+def define_config(required: bool) -> flags.FlagHolder:
+    """The flags `--config=FILE.py[:mode]` and `--config.field=value`."""
+    holder = config_flags.DEFINE_config_file(
+        "config", help_string="Settings, such as configs/lm_embedded.py:smoke."
+    )
+    if required:
+        flags.mark_flag_as_required("config")
+    return holder
+
+
+def given_config(holder: flags.FlagHolder) -> TrainConfig:
+    """The settings behind `--config`.
+
+    Raises:
+      ValueError: the file cannot be loaded, or a setting is wrong.
+    """
+    if not isinstance(holder.value, ConfigDict):
+        raise ValueError(
+            "--config names no file that can be read; give one such as"
+            " --config=configs/lm_embedded.py."
+        )
+    return parse_config(holder.value)
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Parses the flags and runs `main`; a mistake of the user becomes one sentence.
+
+    Such a mistake is a flag that does not parse, or a `ValueError` that this package
+    itself raised; anything else is a fault and keeps its traceback. Exits with 2 after
+    a mistake and with 130 when interrupted.
+    """
+    # What the libraries tell of their own doings; --verbosity=0 shows it.
+    logging.set_verbosity(logging.WARNING)
+    try:
+        app.run(lambda _: _guarded(main), flags_parser=_parse_flags)
+    except KeyboardInterrupt:
+        _leave("stopped; the same command resumes from the last checkpoint.", 130)
+
+
+def _guarded(main):
+    try:
+        main()
+    except ValueError as error:
+        last, _ = list(traceback.walk_tb(error.__traceback__))[-1]
+        if not last.f_globals.get("__name__", "").startswith("wmlstm_jax"):
+            raise
+        _leave(str(error), 2)
+
+
+def _parse_flags(argv):
+    try:
+        left = flags.FLAGS(argv)
+    except flags.Error as error:
+        _leave(" ".join(str(error).split()), 2)
+    except (AttributeError, KeyError) as error:
+        # An unknown field behind --config; the library has the name and a guess at it.
+        said = str(error.args[0]).replace("\\n", " ").replace('"', "")
+        _leave(f"--config has no field {' '.join(said.split())}", 2)
+    if len(left) > 1:
+        _leave(f"{left[1]} is no flag; settings are given as --config.field=value.", 2)
+    return left
+
+
+def _leave(message: str, code: int):
+    print(f"Error: {message}" if code == 2 else message, file=sys.stderr)
+    raise SystemExit(code)

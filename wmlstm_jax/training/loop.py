@@ -1,0 +1,107 @@
+"""The story of a run: build, go on where it stopped, train, validate, keep."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from wmlstm_jax.metrics import Likelihood
+from wmlstm_jax.training.checkpoints import Checkpoints, claim_workdir
+from wmlstm_jax.training.config import TrainConfig, to_settings
+from wmlstm_jax.training.progress import Journal, Progress
+from wmlstm_jax.training.run import Evaluator, Run, build
+from wmlstm_jax.training.state import TrainState
+from wmlstm_jax.training.steps import StepMetrics, make_train_step
+
+
+class Summary(NamedTuple):
+    """How a run ended."""
+
+    step: int
+    validation: Likelihood  # of the last step
+    checkpoints: Path
+
+
+def train(config: TrainConfig, workdir: str | Path) -> Summary:
+    """Trains a model in a workdir, or finishes what was begun there.
+
+    Stopped at any moment, the same call resumes from the last checkpoint and computes
+    what it would have computed: the same numbers, on the same devices.
+
+    Args:
+      config: the settings.
+      workdir: where config, metrics and checkpoints are kept.
+
+    Raises:
+      ValueError: a setting cannot be met, or the workdir holds another run.
+    """
+    workdir = Path(workdir)
+    run = build(config)
+    claim_workdir(workdir, config)
+    validate = Evaluator(run, "validation")
+    with Checkpoints(workdir) as checkpoints:
+        restored = checkpoints.restore(run.template)
+        begun = run.first_state() if restored is None else restored.state
+        start = int(begun.step)
+        journal = Journal(workdir / "metrics.jsonl", start)
+        tokens = config.data.batch_size * config.data.window
+        with Progress(workdir.name, start, config.num_steps, tokens) as progress:
+            if start:
+                progress.say(f"resumes from step {start}")
+            for state in _steps(run, begun, start, journal, progress):
+                step = int(state.step)
+                validation = validate(state.params)
+                _note_validation(step, validation, journal, progress)
+                checkpoints.save(state, _about(run, step), validation.loss)
+        if start == config.num_steps:
+            validation = validate(begun.params)
+    return Summary(config.num_steps, validation, checkpoints.directory)
+
+
+def _steps(run: Run, state: TrainState, start, journal, progress):
+    """Trains, and yields the state whenever it is due for validation."""
+    config = run.config
+    train_step = make_train_step(run.graph, run.optimizer, run.mesh, run.template)
+    pending = []
+    data = run.batches("train", start, config.num_steps)
+    for step, batch in enumerate(data, start + 1):
+        state, metrics = train_step(state, batch)
+        pending.append(metrics)
+        last = step == config.num_steps
+        # Reading a metric waits for the device, so they are read together.
+        if step % config.log_every == 0 or step == start + 1 or last:
+            _note_steps(step, jax.device_get(pending), journal, progress)
+            pending = []
+        if step % config.eval_every == 0 or last:
+            yield state
+
+
+def _note_steps(step: int, pending: list[StepMetrics], journal, progress) -> None:
+    first = step - len(pending) + 1
+    for skipped in (first + i for i, m in enumerate(pending) if not m.finite):
+        progress.say(f"step {skipped}: loss or gradient not finite; update skipped")
+        journal.write(skipped, skipped=True)
+    losses = [float(metrics.loss) for metrics in pending if metrics.finite]
+    if losses:
+        loss = sum(losses) / len(losses)
+        speed = progress.report(step, loss)
+        norm = float(pending[-1].grad_norm)
+        journal.write(step, loss=loss, grad_norm=norm, tokens_per_second=speed)
+
+
+def _note_validation(step: int, validation: Likelihood, journal, progress) -> None:
+    perplexity, bits = validation.perplexity, validation.bits_per_byte
+    progress.say(
+        f"step {step}: validation perplexity {perplexity:.3f}, {bits:.3f} bits per byte"
+    )
+    journal.write(step, validation_loss=validation.loss, validation_bits_per_byte=bits)
+
+
+def _about(run: Run, step: int) -> dict:
+    """What is saved beside the state."""
+    return {
+        "config": to_settings(run.config),
+        "tokenizer": run.tokenizer.name,
+        "text": run.corpus.origin,
+        "data_position": step,
+    }

@@ -1,0 +1,130 @@
+"""A run, built from its settings: everything that training and evaluation share."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from wmlstm_jax.data import Corpus, StreamWindows, batches, load_corpus, load_tokenizer
+from wmlstm_jax.data.tokenizers import Tokenizer
+from wmlstm_jax.metrics import Likelihood
+from wmlstm_jax.models.language_model import Carries
+from wmlstm_jax.training.config import TrainConfig
+from wmlstm_jax.training.optimizers import make_optimizer
+from wmlstm_jax.training.sharding import make_mesh, over_data, put_batch, shard_of
+from wmlstm_jax.training.state import TrainState, init_state, model_graph
+from wmlstm_jax.training.steps import Batch, make_eval_step
+
+
+class Run(NamedTuple):
+    """What a config stands for."""
+
+    config: TrainConfig
+    corpus: Corpus
+    tokenizer: Tokenizer
+    mesh: Mesh
+    graph: nnx.GraphDef
+    optimizer: optax.GradientTransformation
+    template: TrainState  # shapes, dtypes and shardings of the state
+
+    def first_state(self) -> TrainState:
+        """The state before the first step, a function of the seed."""
+        init = init_state(
+            self.config.model,
+            self.tokenizer.vocab_size,
+            self.optimizer,
+            self.config.data.batch_size,
+        )
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.template)
+        return jax.jit(init, out_shardings=shardings)(jax.random.key(self.config.seed))
+
+    def empty_carry(self) -> Carries:
+        """The state of the streams before the first token, over the devices."""
+        model = nnx.merge(self.graph, self.template.params)
+        init = jax.jit(
+            lambda: model.initialize_carry(self.config.data.batch_size),
+            out_shardings=over_data(self.mesh),
+        )
+        return init()
+
+    def windows(self, split: str) -> StreamWindows:
+        """This host's windows of "train", "validation" or "test"."""
+        tokens = self.tokenizer.encode(getattr(self.corpus, split))
+        return StreamWindows(
+            tokens,
+            self.config.data.batch_size,
+            self.config.data.window,
+            shard=jax.process_index(),
+            num_shards=jax.process_count(),
+            name=f"{split} text",
+        )
+
+    def batches(
+        self, split: str, start: int, stop: int | None = None
+    ) -> Iterator[Batch]:
+        """Batches of a split on the devices; by default to the end of one pass."""
+        windows = self.windows(split)
+        stop = len(windows) if stop is None else stop
+        for batch in batches(windows, start, stop):
+            yield put_batch(batch, self.mesh)
+
+
+def build(config: TrainConfig) -> Run:
+    """Reads the text and prepares the model; nothing is computed yet.
+
+    Raises:
+      ValueError: a setting cannot be met; the message names it.
+    """
+    mesh = make_mesh(config.data.batch_size)
+    tokenizer = load_tokenizer(config.data.tokenizer)
+    optimizer = make_optimizer(config.optimizer, config.num_steps)
+    init = init_state(
+        config.model, tokenizer.vocab_size, optimizer, config.data.batch_size
+    )
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    template = jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=place
+        ),
+        shapes,
+        shard_of(shapes, mesh),
+    )
+    return Run(
+        config=config,
+        corpus=load_corpus(config.data.source, config.data.path),
+        tokenizer=tokenizer,
+        mesh=mesh,
+        graph=model_graph(config.model, tokenizer.vocab_size),
+        optimizer=optimizer,
+        template=template,
+    )
+
+
+class Evaluator:
+    """Scores parameters on a split, the carry kept from window to window.
+
+    Args:
+      run: what is evaluated.
+      split: "validation" or "test".
+      reading: False reads zeros from the memory; the copy head still points.
+    """
+
+    def __init__(self, run: Run, split: str, *, reading: bool = True):
+        self._run, self._split = run, split
+        byte_counts = jnp.asarray(run.tokenizer.byte_counts())
+        self._step = make_eval_step(run.graph, byte_counts, reading=reading)
+
+    def __call__(self, params: dict) -> Likelihood:
+        """The counts of the whole split."""
+        carry, total = self._run.empty_carry(), Likelihood(0.0, 0, 0)
+        counted = []
+        for batch in self._run.batches(self._split, 0):
+            carry, counts = self._step(params, carry, batch)
+            counted.append(counts)
+        for counts in jax.device_get(counted):
+            total = total.plus(counts)
+        return total

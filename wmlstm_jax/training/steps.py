@@ -1,0 +1,107 @@
+"""The compiled steps: one update, one window of evaluation."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from wmlstm_jax.metrics import Likelihood, count_likelihood
+from wmlstm_jax.models.language_model import Carries
+from wmlstm_jax.training.losses import mean_nats
+from wmlstm_jax.training.sharding import replicated, shard_of
+from wmlstm_jax.training.state import TrainState
+
+Array = jax.Array
+Batch = dict[str, Array]
+
+
+class StepMetrics(NamedTuple):
+    """What an update reports."""
+
+    loss: Array  # [] nats per token, with dropout
+    grad_norm: Array  # [] of the whole gradient, before clipping
+    finite: Array  # [] bool: False if the update was skipped
+
+
+def make_train_step(
+    graph: nnx.GraphDef,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    state: TrainState,
+) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
+    """Compiles one update; it takes over the buffers of the state given to it.
+
+    Where loss or gradient is not finite, parameters, optimiser and carry stay as they
+    were: a carry that met a NaN would keep it.
+
+    Args:
+      graph: from `model_graph`.
+      optimizer: from `make_optimizer`.
+      mesh: from `make_mesh`.
+      state: a state, or its shapes, to read the structure from.
+    """
+
+    def loss_fn(params, carry, batch, rng):
+        model = nnx.merge(graph, params)
+        carry, log_probs = model.log_prob(
+            batch["inputs"],
+            batch["targets"],
+            carry,
+            valid=batch["valid"],
+            reset=batch["reset"],
+            rng=rng,
+        )
+        return mean_nats(log_probs, batch["valid"]), carry
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        rng = jax.random.fold_in(state.rng, state.step)
+        (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params, state.carry, batch, rng
+        )
+        norm = optax.tree.norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        params, opt_state, carry = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old),
+            (params, opt_state, carry),
+            (state.params, state.opt_state, state.carry),
+        )
+        state = TrainState(state.step + 1, params, opt_state, carry, state.rng)
+        return state, StepMetrics(loss, norm, finite)
+
+    out = (shard_of(state, mesh), replicated(mesh))
+    return jax.jit(step, donate_argnums=0, out_shardings=out)
+
+
+def make_eval_step(
+    graph: nnx.GraphDef, byte_counts: Array, *, reading: bool = True
+) -> Callable[[Any, Carries, Batch], tuple[Carries, Likelihood]]:
+    """Compiles one window of evaluation: no dropout, the carry handed on.
+
+    Args:
+      graph: from `model_graph`.
+      byte_counts: `[V]` int32, bytes per token.
+      reading: False reads zeros from the memory.
+    """
+
+    def step(params, carry, batch):
+        model = nnx.merge(graph, params)
+        carry, log_probs = model.log_prob(
+            batch["inputs"],
+            batch["targets"],
+            carry,
+            valid=batch["valid"],
+            reset=batch["reset"],
+            reading=reading,
+        )
+        counts = count_likelihood(
+            log_probs, batch["targets"], batch["valid"], byte_counts
+        )
+        return carry, counts
+
+    return jax.jit(step, donate_argnums=1)
