@@ -18,10 +18,13 @@ from wmlstm_jax.core import (
     Source,
     Trace,
     fill,
+    from_torch,
     init_carry,
     init_params,
     pointer_distribution,
+    readout,
     step,
+    to_torch,
     unroll,
 )
 
@@ -39,9 +42,12 @@ __all__ = [
     "Source",
     "Trace",
     "fill",
+    "from_torch",
     "init_carry",
     "init_params",
     "pointer_distribution",
+    "readout",
     "step",
+    "to_torch",
     "unroll",
 ]

@@ -6,7 +6,9 @@ from wmlstm_jax.core.memories import SlotMemory
 from wmlstm_jax.core.params import init_params
 from wmlstm_jax.core.pointer import pointer_distribution
 from wmlstm_jax.core.policies import Fifo, Policy, Salience
+from wmlstm_jax.core.readout import readout
 from wmlstm_jax.core.source import fill
+from wmlstm_jax.core.torch_weights import from_torch, to_torch
 from wmlstm_jax.core.types import (
     Carry,
     Memory,
@@ -34,9 +36,12 @@ __all__ = [
     "Source",
     "Trace",
     "fill",
+    "from_torch",
     "init_carry",
     "init_params",
     "pointer_distribution",
+    "readout",
     "step",
+    "to_torch",
     "unroll",
 ]

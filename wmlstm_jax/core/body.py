@@ -3,14 +3,12 @@
 A step is read, gates, write. In a loop the write of one step is held back to the start
 of the next, where its value joins the one product with `h_{t-1}`:
 
-    z = h_{t-1} @ [gates | query | key | ... | value of t-1]     `before`
-    WM_{t-1} = write(WM_{t-2}, request of t-1)                   by the caller
+    z = h_{t-1} @ [gates | query | key | ... | value of t-1]     `split_step`
+    WM_{t-1} = write(WM_{t-2}, request of t-1)                   `before`
     read WM_{t-1}, gates, new state, request of t                `after`
 
 So a step has two products, and the memory is written before it is read, in place.
 """
-
-from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -24,63 +22,20 @@ from wmlstm_jax.core.equations import (
     project_groups,
     scale_read,
 )
+from wmlstm_jax.core.loop_types import (
+    Emitted,
+    Kernels,
+    Parts,
+    Pending,
+    Products,
+    Scalars,
+    State,
+    StepInputs,
+)
 from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.pointer import copy_probability, point
-from wmlstm_jax.core.types import Array, Carry, Memory, Request, Source
-
-
-class Kernels(NamedTuple):
-    """The large weights of the loop; their gradients are products after it."""
-
-    hidden: Array  # [G, Hg, P]: everything that is projected from the hidden state
-    read: Array | None  # [G, Rg*W, 4*Hg]
-
-
-class Scalars(NamedTuple):
-    """What is small, or read as it is; gradients add up inside the loop."""
-
-    memory: dict  # params["memory"]
-    key_bias: Array | None  # [G, Rg*K]
-    copy_bias: Array | None  # [G, Rg*K]
-    read_mask: Array | None  # [B, R*W]
-    source: Source | None
-
-
-class StepInputs(NamedTuple):
-    """What one step is given; stacked over time outside the loop."""
-
-    projected: Array  # [B, G, P]: the input's part of every projection, with biases
-    valid: Array  # [B] bool
-    tag: Array  # [B] int32
-    reset: Array | None  # [B] bool
-    target: Array | None  # [B] int32: of the step before, whose write comes first
-
-
-class Pending(NamedTuple):
-    """The request of the step before, without what its hidden state gives."""
-
-    key: Array  # [B, G, Rg*K], not yet normalised
-    salience: Array | None  # [B, G, 1]
-    tag: Array  # [B] int32
-    valid: Array  # [B] bool
-
-
-class State(NamedTuple):
-    """What the loop carries beside the memory."""
-
-    hidden: Array  # [B, H]
-    cell: Array  # [B, H]
-    pending: Pending | None  # None without slots
-
-
-class Emitted(NamedTuple):
-    """What a step gives out."""
-
-    hidden: Array  # [B, H]
-    seen: Array | None  # [B, R*W]: what the read gave
-    copy: Array | None  # [B, G]: of the step before
-    copy_live: Array | None  # [B, G] bool
-    trace: Any  # (read, gates, modes) when traced
+from wmlstm_jax.core.reading import match_keys, mix_values
+from wmlstm_jax.core.types import Array, Carry, Memory
 
 
 def split(config: CellConfig, origin: str, fused: Array) -> dict[str, Array]:
@@ -119,34 +74,73 @@ def idle_pending(config: CellConfig, batch: int) -> Pending | None:
     )
 
 
-def before(config: CellConfig, scalars: Scalars, state: State, z: Array) -> Request:
+def direct(config: CellConfig, kernels: Kernels) -> Products:
+    """The products as they are."""
+
+    def gates(part, seen):
+        return part + project_groups(config, seen, kernels.read)
+
+    return Products(gates, match_keys, mix_values, match_keys)
+
+
+def split_step(config: CellConfig, inputs: StepInputs, z: Array) -> tuple[Parts, Parts]:
+    """Takes the projections of a step apart.
+
+    Args:
+      config: the settings.
+      inputs: of this step.
+      z: `[B, G, P]`, the product of the hidden state with `Kernels.hidden`.
+
+    Returns:
+      What belongs to this step, input and hidden state together, and what the step
+      before left undone (`current_*`).
+    """
+    from_input = split(config, "input", inputs.projected)
+    from_hidden = split(config, "hidden", z)
+    late = {to: p for to, p in from_hidden.items() if to.startswith("current_")}
+    parts = dict(from_input)
+    for to, part in from_hidden.items():
+        if to in late:
+            continue
+        if inputs.reset is not None:
+            # The recurrent product of a zero state is zero.
+            part = jnp.where(inputs.reset[:, None, None], 0, part)
+        parts[to] = parts[to] + part if to in parts else part
+    return parts, late
+
+
+def before(config: CellConfig, scalars: Scalars, pending: Pending, late: Parts):
     """The request of the step before, now that its hidden state was projected.
 
     Args:
       config: the settings, with slots.
       scalars: the small parameters.
-      state: the state after the step before.
-      z: `[B, G, P]`, the product of `state.hidden` with `Kernels.hidden`.
+      pending: what that step left behind.
+      late: what is projected from its hidden state.
+
+    Returns:
+      A `Request`.
     """
-    held_back = split(config, "hidden", z)
-    key = state.pending.key
-    if "current_key" in held_back:
-        key = key + held_back["current_key"]
+    key = pending.key
+    if "current_key" in late:
+        key = key + late["current_key"]
     return make_request(
         config,
         scalars.memory,
         key=key,
-        value=held_back["current_value"],
-        salience=state.pending.salience,
-        tag=state.pending.tag,
-        valid=state.pending.valid,
+        value=late["current_value"],
+        salience=pending.salience,
+        tag=pending.tag,
+        valid=pending.valid,
     )
 
 
-def point_at(config, scalars: Scalars, z: Array, memory, target: Array):
+def point_at(config, scalars: Scalars, late: Parts, memory, target: Array, keys):
     """The probability that the pointer of the step before gives its target."""
-    vector = split(config, "hidden", z)["current_copy"] + scalars.copy_bias
-    weights, tags, live = point(config, scalars.memory, vector, memory, scalars.source)
+    vector = late["current_copy"] + scalars.copy_bias
+    weights, tags, live = point(
+        config, scalars.memory, vector, memory, scalars.source, keys=keys
+    )
     return copy_probability(weights, tags, target), live
 
 
@@ -154,10 +148,11 @@ def after(
     config: CellConfig,
     scalars: Scalars,
     state: State,
-    z: Array,
+    parts: Parts,
+    late: Parts,
     memory: Memory | None,
     inputs: StepInputs,
-    project_read,
+    products: Products,
     *,
     traced: bool = False,
 ) -> tuple[State, Memory | None, Emitted]:
@@ -167,10 +162,11 @@ def after(
       config: the settings.
       scalars: the small parameters.
       state: the state after the step before.
-      z: `[B, G, P]`, the product of `state.hidden` with `Kernels.hidden`.
+      parts: the projections of this step, from `split_step`.
+      late: what the step before left undone.
       memory: after the write of the step before.
       inputs: of this step.
-      project_read: the product of what is seen, `[B, R*W]`, with `Kernels.read`.
+      products: how the large products are computed.
       traced: also emits what was read and the gates.
 
     Returns:
@@ -178,58 +174,52 @@ def after(
     """
     copy = copy_live = seen = None
     if inputs.target is not None:
-        copy, copy_live = point_at(config, scalars, z, memory, inputs.target)
+        copy, copy_live = point_at(
+            config, scalars, late, memory, inputs.target, products.copy_keys
+        )
     hidden, cell = state.hidden, state.cell
-    from_hidden = split(config, "hidden", z)
     if inputs.reset is not None:
         carry = empty_carry(Carry(hidden, cell, memory), inputs.reset)
         hidden, cell, memory = carry
-        row = inputs.reset[:, None, None]
-        # The recurrent product of a zero state is zero.
-        from_hidden = {to: jnp.where(row, 0, part) for to, part in from_hidden.items()}
-    from_input = split(config, "input", inputs.projected)
-
-    def projected(to):
-        parts = [side[to] for side in (from_input, from_hidden) if to in side]
-        return sum(parts[1:], parts[0]) if parts else None
-
-    gates, read, modes = projected("gates"), None, None
+    gates, read, modes = parts["gates"], None, None
     if config.reads:
-        query = make_query(
-            config, scalars.memory, projected("query"), projected("modes")
-        )
+        query = make_query(config, scalars.memory, parts["query"], parts.get("modes"))
         modes = query.modes
         unread = memory
         memory, read = config.memory.read(
-            memory, query, read_modes=config.read_modes, source=scalars.source
+            memory,
+            query,
+            read_modes=config.read_modes,
+            source=scalars.source,
+            keys=products.keys,
+            values=products.values,
         )
         if memory is not None:
             memory = note_read_of(inputs.valid, memory, unread)
         seen = scale_read(scalars.memory, read, scalars.read_mask)
-        gates = gates + project_read(seen)
+        gates = products.gates(gates, seen)
     new_hidden, new_cell, squashed = lstm(config, gates, cell)
     keep = inputs.valid[:, None]
     hidden = jnp.where(keep, new_hidden, hidden)
     state = State(
         hidden=hidden,
         cell=jnp.where(keep, new_cell, cell),
-        pending=_request_later(config, scalars, inputs, projected),
+        pending=_request_later(config, scalars, inputs, parts),
     )
     trace = (read, squashed, modes) if traced else None
     return state, memory, Emitted(hidden, seen, copy, copy_live, trace)
 
 
-def _request_later(config, scalars, inputs, projected):
+def _request_later(config, scalars, inputs, parts):
     """What this step will ask the memory to keep, as far as it is known."""
     if config.memory.num_slots == 0:
         return None
-    key = projected("key")
     bias = jnp.broadcast_to(
         scalars.key_bias, (inputs.tag.shape[0], *scalars.key_bias.shape)
     )
     return Pending(
-        key=bias if key is None else key + bias,
-        salience=projected("salience"),
+        key=parts["key"] + bias if "key" in parts else bias,
+        salience=parts.get("salience"),
         tag=inputs.tag,
         valid=inputs.valid,
     )
@@ -251,14 +241,13 @@ def advance(
       The state, the memory, what is emitted, and what the pending write evicted.
     """
     z = project_groups(config, state.hidden, kernels.hidden)
+    parts, late = split_step(config, inputs, z)
     evicted = None
     if memory is not None:
-        memory, evicted = config.memory.write(memory, before(config, scalars, state, z))
-
-    def project_read(seen):
-        return project_groups(config, seen, kernels.read)
-
+        request = before(config, scalars, state.pending, late)
+        memory, evicted = config.memory.write(memory, request)
+    products = direct(config, kernels)
     state, memory, emitted = after(
-        config, scalars, state, z, memory, inputs, project_read, traced=traced
+        config, scalars, state, parts, late, memory, inputs, products, traced=traced
     )
     return state, memory, emitted, evicted

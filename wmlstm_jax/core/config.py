@@ -31,6 +31,7 @@ class CellConfig:
       key_from: what a key is made of: any of "input" (`x_t`), "previous" (`h_{t-1}`)
         and "current" (`h_t`).
       copy: the cell has a pointer for a copy head.
+      readout: the cell has a query for reading the final memory.
       source: the cell also reads a source bank.
       forget_bias: added to the forget gate at the start.
       read_scale: the start of the learned scale on each head's read; 0 starts as an
@@ -55,6 +56,7 @@ class CellConfig:
     num_blocks: int = 1
     key_from: tuple[str, ...] = ("previous",)
     copy: bool = False
+    readout: bool = False
     source: bool = False
     forget_bias: float = 1.0
     read_scale: float = 1.0
@@ -79,8 +81,9 @@ class CellConfig:
         self._check_read_modes()
         if not self.key_from or set(self.key_from) - set(KEY_SOURCES):
             _refuse("key_from", self.key_from, f"one or more of {KEY_SOURCES}")
-        if self.copy and not self.reads:
-            _refuse("copy", True, "False where there are no slots and no source")
+        for field in ("copy", "readout"):
+            if getattr(self, field) and not self.reads:
+                _refuse(field, True, "False where there are no slots and no source")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             _refuse("gradient_clip", self.gradient_clip, "positive, or None")
         for field in ("dtype", "memory_dtype"):

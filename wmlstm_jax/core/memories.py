@@ -1,9 +1,10 @@
-"""The slot memory: read, write, undo, and the pullback of a write.
+"""The slot memory: read, write, undo.
 
 Slots are the last axis, `[B, R, K, N]`: a read is then two batched matrix-vector
 products over contiguous memory. Every function is pure; a write touches k slots only.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import jax.numpy as jnp
 from wmlstm_jax.core.policies import Fifo, Policy
 from wmlstm_jax.core.reading import (
     along_the_order,
+    match_keys,
+    mix_values,
     slot_logits,
     softmax_with_null,
     source_logits,
@@ -95,6 +98,8 @@ class SlotMemory:
         *,
         read_modes: tuple[str | int, ...] = ("content",),
         source: Source | None = None,
+        keys: Callable[[Array, Memory], Array] = match_keys,
+        values: Callable[[Array, Memory], Array] = mix_values,
     ) -> tuple[Memory | None, Read]:
         """Reads by content, and along the written order where the modes say so.
 
@@ -107,6 +112,9 @@ class SlotMemory:
           query: vector, null logit, mode probabilities, decay.
           read_modes: the names behind `query.modes`.
           source: read-only slots read by the same weights.
+          keys: how the query meets the keys; a backward pass that has kept their
+            product gives it here.
+          values: how the weights meet the values, likewise.
 
         Returns:
           The memory with its bookkeeping of reads brought up to date, and the read.
@@ -114,7 +122,7 @@ class SlotMemory:
         dtype = query.vector.dtype
         null_logit = query.null_logit.astype(dtype)
         null_logit = jnp.broadcast_to(null_logit, query.vector.shape[:2])
-        logits = [] if memory is None else [slot_logits(memory, query)]
+        logits = [] if memory is None else [slot_logits(memory, query, keys)]
         logits += [] if source is None else [source_logits(source, query)]
         blocks, null = softmax_with_null(logits, null_logit)
         weights = None if memory is None else blocks[0]
@@ -127,7 +135,7 @@ class SlotMemory:
                 source_weights = source_weights * content[..., None]
         value = 0
         if memory is not None:
-            value = contract("brn,brwn->brw", weights, memory.values, dtype)
+            value = values(weights, memory)
             memory = self._note_read(memory, weights)
         if source is not None:
             value = value + contract(
@@ -137,7 +145,7 @@ class SlotMemory:
 
     def _note_read(self, memory, weights):
         """Brings the bookkeeping of reads up to date."""
-        if self.policy.ranks_by_reads:
+        if memory.usage is not None:
             seen = jax.lax.stop_gradient(weights)
             memory = memory._replace(usage=self.policy.observe(memory, seen))
         if memory.weights is not None:
@@ -169,7 +177,7 @@ class SlotMemory:
         for field in SLOT_FIELDS:
             leaf, old = getattr(memory, field), getattr(evicted, field)
             if leaf is not None:
-                fresh = _finite(new[field][..., None].astype(leaf.dtype))
+                fresh = self.stored(new[field][..., None], leaf.dtype)
                 kept = jnp.where(align(weights > 0, old), fresh, old)
                 if field in ("keys", "values") and not self.policy.hard:
                     kept = _mixed(memory, slots, weights, old, kept, fresh)
@@ -213,32 +221,17 @@ class SlotMemory:
             )
         return memory._replace(clock=evicted.clock, head=evicted.head, **restored)
 
-    def pull_back(self, cotangent: dict[str, Array], evicted: Evicted) -> dict:
-        """The cotangent of a hard write's request: its slot's share.
+    @staticmethod
+    def stored(fresh: Array, dtype) -> Array:
+        """What a slot holds of a request's leaf: of its dtype, and finite.
 
-        Args:
-          cotangent: of `keys`, `values` (and `salience`) after the write.
-          evicted: what the write returned.
-
-        Returns:
-          The cotangents of the request's `key`, `value` (and `salience`).
+        Zero stands for what is not finite (the state it came from still shows it). So a
+        weight of 0 on a dead slot is 0, and reads need not mask what slots hold.
         """
-        names = {"keys": "key", "values": "value", "salience": "salience"}
-        request = {}
-        for field, leaf in cotangent.items():
-            share = take(leaf, evicted.slots)
-            touched = align(evicted.weights > 0, share)
-            request[names[field]] = jnp.where(touched, share, 0).sum(-1)
-        return request
-
-    def clear(self, cotangent: dict[str, Array], evicted: Evicted) -> dict:
-        """The cotangent before a hard write: nothing is left at the written slots."""
-        cleared = {}
-        for field, leaf in cotangent.items():
-            share = take(leaf, evicted.slots)
-            kept = jnp.where(align(evicted.weights > 0, share), 0, share)
-            cleared[field] = put(leaf, evicted.slots, kept)
-        return cleared
+        fresh = fresh.astype(dtype)
+        if not jnp.issubdtype(fresh.dtype, jnp.floating):
+            return fresh
+        return jnp.where(jnp.isfinite(fresh), fresh, 0)
 
 
 def empty_rows(memory: Memory, rows: Array) -> Memory:
@@ -268,16 +261,6 @@ def wipe(memory: Memory) -> Memory:
             wiped[field] = jnp.where(align(live, leaf), leaf, blank.get(field, 0))
     wiped["slot_epoch"] = jnp.where(live, 0, -1)
     return memory._replace(**wiped, epoch=jnp.zeros_like(memory.epoch))
-
-
-def _finite(fresh: Array) -> Array:
-    """Zero for what is not finite; the state that it came from still shows it.
-
-    So a weight of 0 on a dead slot is 0, and reads need not mask what slots hold.
-    """
-    if not jnp.issubdtype(fresh.dtype, jnp.floating):
-        return fresh
-    return jnp.where(jnp.isfinite(fresh), fresh, 0)
 
 
 def _take_or_none(leaf: Array | None, slots: Array) -> Array | None:

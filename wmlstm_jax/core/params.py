@@ -19,9 +19,10 @@ Sizes = dict[str, dict[str, int]]
 def projection_sizes(config: CellConfig) -> Sizes:
     """The width of each projection in one group, `sizes[from][to]`.
 
-    From: `input` is `x_t`, `hidden` is `h_{t-1}`, `current` is `h_t`, `read` is `r_t`.
-    To: the gates, the read's query and modes, the request's key, value and salience,
-    the copy pointer's query, and the output beside `h_t`.
+    From: `input` is `x_t`, `hidden` is `h_{t-1}`, `current` is `h_t`, `read` is `r_t`,
+    `final` is `h_T`. To: the gates, the read's query and modes, the request's key,
+    value and salience, the copy pointer's query, the output beside `h_t`, and the
+    query of the readout.
     """
     heads = config.num_heads // config.num_blocks
     gates = 4 * (config.hidden_dim // config.num_blocks)
@@ -44,7 +45,8 @@ def projection_sizes(config: CellConfig) -> Sizes:
             key_to.get(origin, current)["key"] = key
     if config.copy:
         current["copy"] = key
-    return {**sizes, "current": current, "read": read}
+    final = {"readout": key} if config.readout else {}
+    return {**sizes, "current": current, "read": read, "final": final}
 
 
 def init_params(rng: Array, config: CellConfig) -> dict:
@@ -56,11 +58,11 @@ def init_params(rng: Array, config: CellConfig) -> dict:
 
     Returns:
       A nested dict of arrays in the state's dtype (Hg = H/G, Rg = R/G):
-      `input[to] [D, G, out]`, `hidden[to]` and `current[to] [G, Hg, out]`,
+      `input[to] [D, G, out]`; `hidden[to]`, `current[to]`, `final[to] [G, Hg, out]`;
       `read[to] [G, Rg*W, out]`, `bias[to] [G, out]`, and `memory` with `null_logit`,
-      `sharpness`, `read_scale [R]`, with `decay [G]` and `copy_sharpness [R]` where
-      they apply. Gates are in the order input, forget, candidate, output. Without
-      memory and source only the `gates` exist: an LSTM.
+      `sharpness`, `read_scale [R]`, with `decay [G]`, `copy_sharpness [R]` and
+      `readout_sharpness [R]` where they apply. Gates are in the order input, forget,
+      candidate, output. Without memory and source only the `gates` exist: an LSTM.
     """
     groups, dtype = config.num_blocks, config.state_dtype
     hidden = config.hidden_dim // groups
@@ -68,6 +70,7 @@ def init_params(rng: Array, config: CellConfig) -> dict:
         "input": config.input_dim,
         "hidden": hidden,
         "current": hidden,
+        "final": hidden,
         "read": config.num_heads // groups * config.value_dim,
     }
     sizes = projection_sizes(config)
@@ -98,6 +101,7 @@ def _init_biases(config, sizes, dtype):
     groups = config.num_blocks
     widths = {**sizes["input"], **sizes["hidden"]}
     widths |= {to: out for to, out in sizes["current"].items() if to != "value"}
+    widths |= sizes["final"]
     bias = {to: jnp.zeros((groups, out), dtype) for to, out in widths.items()}
     hidden = config.hidden_dim // groups
     forget = slice(hidden, 2 * hidden)
@@ -119,6 +123,8 @@ def _init_memory(config, dtype):
         memory["decay"] = jnp.full((config.num_blocks,), -3.0, dtype)
     if config.copy:
         memory["copy_sharpness"] = jnp.full(heads, one, dtype)
+    if config.readout:
+        memory["readout_sharpness"] = jnp.full(heads, one, dtype)
     return memory
 
 

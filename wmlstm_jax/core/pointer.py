@@ -6,12 +6,14 @@ Vinyals et al. 2015 and the pointer-sentinel mixture of Merity et al. 2016, over
 memory instead of a window.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import address, positive_decay, project_groups
-from wmlstm_jax.core.reading import slot_logits, source_logits
+from wmlstm_jax.core.reading import match_keys, slot_logits, source_logits
 from wmlstm_jax.core.slots import to_heads
 from wmlstm_jax.core.types import Array, Carry, Memory, Query, Source
 
@@ -22,6 +24,8 @@ def point(
     vector: Array,
     memory: Memory | None,
     source: Source | None,
+    *,
+    keys: Callable = match_keys,
 ) -> tuple[Array, Array, Array]:
     """Where the pointer points.
 
@@ -31,6 +35,7 @@ def point(
       vector: `[B, G, Rg*K]`, the pointer's query, not yet normalised.
       memory: after the step's write, or None.
       source: the source bank, or None.
+      keys: how the query meets the keys, as in `SlotMemory.read`.
 
     Returns:
       Weights `[B, G, Rg, n]` over slots, then source tokens, summing to 1 in each live
@@ -45,7 +50,7 @@ def point(
     logits, tags = [], []
     if memory is not None:
         tagged = to_heads(memory.tags >= 0, heads)
-        logits.append(jnp.where(tagged, slot_logits(memory, query), -jnp.inf))
+        logits.append(jnp.where(tagged, slot_logits(memory, query, keys), -jnp.inf))
         tags.append(memory.tags)
     if source is not None:
         tagged = (source.tags >= 0)[:, None]

@@ -6,6 +6,8 @@ decline. Along the order: `shift(a_{t-1}, j)` moves the last weights j places, w
 the temporal linkage of the DNC (Graves et al. 2016, methods) in O(N).
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -14,11 +16,23 @@ from wmlstm_jax.core.slots import contract, to_heads
 from wmlstm_jax.core.types import Array, Memory, Query, Source
 
 
-def slot_logits(memory: Memory, query: Query) -> Array:
+def match_keys(vector: Array, memory: Memory) -> Array:
+    """`q k_n`, `[B, R, N]`, of every slot, for `vector [B, R, K]`."""
+    return contract("brk,brkn->brn", vector, memory.keys, vector.dtype)
+
+
+def mix_values(weights: Array, memory: Memory) -> Array:
+    """`sum_n a_n value_n`, `[B, R, W]`, for `weights [B, R, N]`."""
+    return contract("brn,brwn->brw", weights, memory.values, weights.dtype)
+
+
+def slot_logits(
+    memory: Memory, query: Query, keys: Callable[[Array, Memory], Array] = match_keys
+) -> Array:
     """`q k_n + bias_n`, `[B, R, N]`; -inf where the slot is dead."""
-    dtype, heads = query.vector.dtype, query.vector.shape[1]
+    heads = query.vector.shape[1]
     live = to_heads(memory.live, heads)
-    logits = contract("brk,brkn->brn", query.vector, memory.keys, dtype)
+    logits = keys(query.vector, memory)
     if query.decay is not None:
         logits = logits + to_heads(slot_worth(memory, query.decay), heads)
     return jnp.where(live, logits, -jnp.inf)

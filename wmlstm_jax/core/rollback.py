@@ -1,45 +1,31 @@
 """Backpropagation that undoes the writes instead of keeping every memory.
 
-The forward pass keeps what each write evicted; the backward pass gives it back, uses
-the memory as it was, and goes on, so that training memory does not grow with the
-capacity (Rae et al. 2016, "Scaling memory-augmented neural networks with sparse reads
-and writes"). Two more rules make it fast: the two large products of a step are not
-computed again, since their results are kept; and their weight gradients are one product
-each over all steps, after the loop, from what went in and the cotangents that came out.
+The forward pass keeps what each write evicted; the backward pass gives it back, so that
+training memory does not grow with the capacity (Rae et al. 2016, "Scaling
+memory-augmented neural networks with sparse reads and writes"). Three more rules make
+it fast. The two large products of a step are not computed again: their results are
+kept. Their weight gradients are one product each over all steps, after the loop. And
+the memory is undone a piece of the loop at a time; what reads give back to keys and
+values is then one matrix product for each piece (see `window`).
 """
 
 import functools
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from wmlstm_jax.core.body import (
-    Kernels,
-    State,
-    StepInputs,
-    after,
-    before,
-)
+from wmlstm_jax.core.body import after, before, direct, split_step
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import project_groups
-from wmlstm_jax.core.memories import SLOT_FIELDS
-from wmlstm_jax.core.slots import take
-from wmlstm_jax.core.types import Array, Evicted
+from wmlstm_jax.core.loop_types import Kernels, Products, State, StepInputs
+from wmlstm_jax.core.pieces import fold, piece_length, unfold
+from wmlstm_jax.core.rollback_piece import Kept, Later, partition, piece_backward
+from wmlstm_jax.core.types import Array
 
 _ROWS = ("epoch", "clock", "head", "weights")  # what a step changes beside slots
 _CONTENT = ("keys", "values", "salience")  # what has a gradient and is undone
-
-
-class _Kept(NamedTuple):
-    """What the forward pass keeps of one step."""
-
-    state: State  # before the step
-    rows: dict  # the memory's row leaves when it was read
-    evicted: Evicted | None
-    z: Array  # [B, G, P]: the product with the hidden state
-    seen: Array | None  # [B, R*W]
-    read_gates: Array | None  # [B, G, 4*Hg]: the product with what was seen
+PIECE = 16
+"""How many steps are undone at once."""
 
 
 def rollback(
@@ -59,16 +45,22 @@ def rollback(
     Returns:
       The final state, the final memory, and `Emitted` stacked over time.
     """
-    return _rollback((config, unroll), kernels, scalars, state, memory, xs)
+    length = xs.valid.shape[0]
+    piece = length if memory is None else piece_length(length, PIECE)
+    # Whole pieces; the steps that fill up the last are not valid and change nothing.
+    xs = jax.tree.map(unfold, fold(xs, piece))
+    static = (config, unroll, piece)
+    state, memory, emitted = _rollback(static, kernels, scalars, state, memory, xs)
+    return state, memory, jax.tree.map(lambda leaf: leaf[:length], emitted)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _rollback(static, kernels, scalars, state, memory, xs):
-    config, unroll = static
+    config, unroll, _ = static
 
     def turn(carry, inputs):
-        state, memory, emitted, _ = _forward(config, kernels, scalars, *carry, inputs)
-        return (state, memory), emitted
+        *carry, emitted, _ = _forward(config, kernels, scalars, *carry, inputs)
+        return tuple(carry), emitted
 
     (state, memory), emitted = jax.lax.scan(turn, (state, memory), xs, unroll=unroll)
     return state, memory, emitted
@@ -77,26 +69,56 @@ def _rollback(static, kernels, scalars, state, memory, xs):
 def _forward(config, kernels, scalars, state, memory, inputs):
     """One turn of the loop, and what has to be kept of it."""
     z = project_groups(config, state.hidden, kernels.hidden)
-    evicted, rows, read_gates = None, {}, None
+    parts, late = split_step(config, inputs, z)
+    evicted, rows, noted = None, {}, {}
     if memory is not None:
-        request = before(config, scalars, state, z)
+        request = before(config, scalars, state.pending, late)
         memory, evicted = config.memory.write(memory, request)
         rows = {name: getattr(memory, name) for name in _ROWS}
+    plain = direct(config, kernels)
 
-    def project_read(seen):
-        nonlocal read_gates
-        read_gates = project_groups(config, seen, kernels.read)
-        return read_gates
+    def gates(part, seen):
+        noted["gates"] = plain.gates(part, seen)
+        return noted["gates"]
 
+    def keys(vector, memory):
+        noted["vector"] = vector
+        return plain.keys(vector, memory)
+
+    def copy_keys(vector, memory):
+        noted["copy_vector"] = vector
+        return plain.copy_keys(vector, memory)
+
+    def values(weights, memory):
+        noted["value"] = plain.values(weights, memory)
+        return noted["value"]
+
+    products = Products(gates, keys, values, copy_keys)
     new_state, memory, emitted = after(
-        config, scalars, state, z, memory, inputs, project_read
+        config, scalars, state, parts, late, memory, inputs, products
     )
-    kept = _Kept(state, rows, evicted, z, emitted.seen, read_gates)
+    # What the request is made of enters it as a sum: its value is not needed.
+    kept_parts = {
+        to: jnp.zeros_like(part) if to in ("key", "salience") else part
+        for to, part in parts.items()
+    }
+    kept_parts["gates"] = noted.get("gates", parts["gates"])
+    kept = Kept(
+        state=state,
+        rows=rows,
+        evicted=evicted,
+        parts=kept_parts,
+        late=late,
+        vector=noted.get("vector"),
+        copy_vector=noted.get("copy_vector"),
+        value=noted.get("value"),
+        seen=emitted.seen,
+    )
     return new_state, memory, emitted, kept
 
 
 def _rollback_forward(static, kernels, scalars, state, memory, xs):
-    config, unroll = static
+    config, unroll, _ = static
 
     def turn(carry, inputs):
         *carry, emitted, kept = _forward(config, kernels, scalars, *carry, inputs)
@@ -109,148 +131,39 @@ def _rollback_forward(static, kernels, scalars, state, memory, xs):
 
 
 def _rollback_backward(static, residuals, cotangents):
-    config, unroll = static
+    config, unroll, piece = static
     kernels, scalars, memory, xs, kept = residuals
     d_state, d_memory, d_emitted = cotangents
-    floats, fixed = partition(scalars)
+    floats, _ = partition(scalars)
 
-    def turn(carry, step):
-        d_state, d_content, d_weights, d_scalars, memory, later = carry
-        inputs, kept, d_emitted = step
-        if memory is not None:
-            # The later write is undone here, before anything is read, and not at the
-            # end of its own turn: then XLA does it in place.
-            memory = config.memory.undo(memory, later)._replace(**kept.rows)
-            d_content = config.memory.clear(d_content, later)
-
-        def read_and_update(state, z, content, weights, floats, projected, tap):
-            held = memory
-            if held is not None:
-                held = held._replace(**content, weights=weights)
-            state, held, emitted = after(
-                config,
-                combine(floats, fixed),
-                combine(state, partition(kept.state)[1]),
-                z,
-                held,
-                inputs._replace(projected=projected),
-                lambda seen: _replay(config, seen, kernels.read, kept.read_gates, tap),
-            )
-            weights = None if held is None else held.weights
-            return partition(state)[0], weights, partition(emitted)[0]
-
-        content, weights = _content_of(memory)
-        tap = None if kept.read_gates is None else jnp.zeros_like(kept.read_gates)
-        d_state, d_z, d_read, d_weights, d_more, d_projected, d_tap = jax.vjp(
-            read_and_update,
-            partition(kept.state)[0],
-            kept.z,
-            content,
-            weights,
-            floats,
-            inputs.projected,
-            tap,
-        )[1]((d_state, d_weights, d_emitted))
-        d_scalars = _add(d_scalars, d_more)
-        if memory is not None:
-            d_content = _add(d_content, _cast_like(d_read, d_content))
-            d_request = config.memory.pull_back(d_content, kept.evicted)
-            if weights is not None:
-                d_weights = config.memory.clear({"": d_weights}, kept.evicted)[""]
-            d_ask, d_more_z, d_more = _pull_back_request(
-                config, floats, fixed, kept, d_request
-            )
-            d_state, d_z = _add(d_state, d_ask), d_z + d_more_z
-            d_scalars = _add(d_scalars, d_more)
-        d_hidden = _transpose(config, kernels.hidden, kept.state.hidden, d_z)
-        d_state = d_state._replace(hidden=d_state.hidden + d_hidden)
-        carry = d_state, d_content, d_weights, d_scalars, memory, kept.evicted
-        return carry, (d_projected, d_z, d_tap)
+    def run_piece(carry, steps):
+        d_state, d_content, d_weights, d_scalars, memory = carry
+        return piece_backward(
+            config, unroll, kernels, scalars, memory, steps, d_content,
+            Later(d_state, d_weights, d_scalars, None, [], None, None),
+        )  # fmt: skip
 
     d_content, d_weights = _content_of(d_memory)
     # Cotangents of the memory add up over time: never in less than float32.
     d_content = {f: g.astype(config.state_dtype) for f, g in d_content.items()}
-    start = (
-        partition(d_state)[0],
-        d_content,
-        d_weights,
-        jax.tree.map(jnp.zeros_like, floats),
-        memory,
-        None if memory is None else _nothing_evicted(memory, kept.evicted),
-    )
-    end, (d_projected, d_z, d_tap) = jax.lax.scan(
-        turn,
-        start,
-        (xs, kept, partition(d_emitted)[0]),
-        reverse=True,
-        unroll=unroll,
-    )
-    d_state, d_content, d_weights, d_scalars, _, first = end
+    zeros = jax.tree.map(jnp.zeros_like, floats)
+    start = (partition(d_state)[0], d_content, d_weights, zeros, memory)
+    steps = fold((xs, kept, partition(d_emitted)[0]), piece)
+    end, outs = jax.lax.scan(run_piece, start, steps, reverse=True)
+    d_state, d_content, d_weights, d_scalars, _ = end
+    d_projected, d_z, d_gates = jax.tree.map(unfold, outs)
     d_kernels = Kernels(
         hidden=_weight_gradient(config, kernels.hidden, kept.state.hidden, d_z),
-        read=_weight_gradient(config, kernels.read, kept.seen, d_tap),
+        read=_weight_gradient(config, kernels.read, kept.seen, d_gates),
     )
     d_inputs = StepInputs(d_projected, None, None, None, None)
     if memory is not None:
-        d_content = config.memory.clear(d_content, first)
         d_content = {
             f: g.astype(getattr(memory, f).dtype) for f, g in d_content.items()
         }
         blank = jax.tree.map(lambda _: None, memory)
         d_memory = blank._replace(**d_content, weights=d_weights)
     return d_kernels, d_scalars, d_state, d_memory, d_inputs
-
-
-def _nothing_evicted(memory, evicted):
-    """What a write of nothing to this memory would have evicted."""
-    slots = evicted.slots[-1]
-    held = {f: getattr(memory, f) for f in SLOT_FIELDS} | {
-        "last_weights": memory.weights
-    }
-    return evicted._replace(
-        slots=slots,
-        weights=jnp.zeros_like(evicted.weights[-1]),
-        clock=memory.clock,
-        head=memory.head,
-        **{f: None if leaf is None else take(leaf, slots) for f, leaf in held.items()},
-    )
-
-
-def _pull_back_request(config, floats, fixed, kept, d_request):
-    """The cotangents of the state, its projection and the scalars behind a request."""
-    state, counts = partition(kept.state)
-
-    def ask(state, z, floats):
-        request = before(config, combine(floats, fixed), combine(state, counts), z)
-        return {name: getattr(request, name) for name in d_request}
-
-    return jax.vjp(ask, state, kept.z, floats)[1](d_request)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _replay(config, left, kernel, product, tap):
-    """`left @ kernel + tap`, whose value is known to be `product` (the tap is 0)."""
-    del config, left, kernel, tap
-    return product
-
-
-def _replay_forward(config, left, kernel, product, tap):
-    del config, tap
-    return product, (left, kernel)
-
-
-def _replay_backward(config, residuals, cotangent):
-    left, kernel = residuals
-    return _transpose(config, kernel, left, cotangent), None, None, cotangent
-
-
-_replay.defvjp(_replay_forward, _replay_backward)
-
-
-def _transpose(config, kernel, left, cotangent):
-    """The cotangent of what a kernel was applied to."""
-    project = functools.partial(project_groups, config, kernel=kernel)
-    return jax.vjp(lambda x: project(left=x), left)[1](cotangent)[0]
 
 
 def _weight_gradient(config, kernel, lefts, cotangents):
@@ -268,32 +181,6 @@ def _content_of(memory) -> tuple[dict[str, Array], Array | None]:
         return {}, None
     content = {name: getattr(memory, name) for name in _CONTENT}
     return {n: leaf for n, leaf in content.items() if leaf is not None}, memory.weights
-
-
-def _add(left: Any, right: Any) -> Any:
-    return jax.tree.map(jnp.add, left, right)
-
-
-def _cast_like(tree: Any, like: Any) -> Any:
-    return jax.tree.map(lambda leaf, to: leaf.astype(to.dtype), tree, like)
-
-
-def partition(tree: Any) -> tuple[Any, Any]:
-    """A tree's floating leaves, and its others; None where the other part is."""
-
-    def is_float(leaf):
-        return jnp.issubdtype(leaf.dtype, jnp.inexact)
-
-    floats = jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, tree)
-    others = jax.tree.map(lambda leaf: None if is_float(leaf) else leaf, tree)
-    return floats, others
-
-
-def combine(floats: Any, others: Any) -> Any:
-    """The tree that `partition` took apart."""
-    return jax.tree.map(
-        lambda a, b: b if a is None else a, floats, others, is_leaf=lambda x: x is None
-    )
 
 
 _rollback.defvjp(_rollback_forward, _rollback_backward)

@@ -5,8 +5,10 @@ import math
 import jax
 import jax.numpy as jnp
 
-from wmlstm_jax.core.body import Emitted, Kernels, Scalars, State, StepInputs, advance
+from wmlstm_jax.core.body import advance
 from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.loop_types import Emitted, Kernels, Scalars, State, StepInputs
+from wmlstm_jax.core.pieces import fold, piece_length, unfold
 from wmlstm_jax.core.types import Array, Evicted, Eviction, Memory, Trace
 
 
@@ -45,15 +47,6 @@ def remat(
     The last piece is filled up with steps that are not valid, which change nothing.
     """
     length = xs.valid.shape[0]
-    piece = math.isqrt(length - 1) + 1
-    pieces = -(-length // piece)
-    missing = pieces * piece - length
-
-    def fold(leaf):
-        filled = jnp.concatenate(
-            [leaf, jnp.zeros_like(leaf, shape=(missing, *leaf.shape[1:]))]
-        )
-        return filled.reshape(pieces, piece, *leaf.shape[1:])
 
     @jax.checkpoint
     def run_piece(carry, piece_of_xs):
@@ -62,12 +55,9 @@ def remat(
         )
         return tuple(carry), emitted
 
-    (state, memory), emitted = jax.lax.scan(
-        run_piece, (state, memory), jax.tree.map(fold, xs)
-    )
-    emitted = jax.tree.map(
-        lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:length], emitted
-    )
+    pieces = fold(xs, piece_length(length, math.isqrt(length - 1) + 1))
+    (state, memory), emitted = jax.lax.scan(run_piece, (state, memory), pieces)
+    emitted = jax.tree.map(lambda leaf: unfold(leaf)[:length], emitted)
     return state, memory, emitted
 
 

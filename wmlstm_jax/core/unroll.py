@@ -7,26 +7,19 @@ the state of about sqrt(T) steps and computes the rest again (Chen et al. 2016).
 
 import jax.numpy as jnp
 
-from wmlstm_jax.core.body import (
-    Kernels,
-    Scalars,
-    State,
-    StepInputs,
-    before,
-    fused_sizes,
-    idle_pending,
-    point_at,
-)
+from wmlstm_jax.core.body import before, fused_sizes, idle_pending, point_at, split
 from wmlstm_jax.core.cell import step
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.door import check_unroll, choose_backend
 from wmlstm_jax.core.equations import project_groups, project_input, sanitize
+from wmlstm_jax.core.loop_types import Kernels, Scalars, State, StepInputs
 from wmlstm_jax.core.pointer import (
     average_groups,
     copy_probability,
     point,
     pointer_query,
 )
+from wmlstm_jax.core.reading import match_keys
 from wmlstm_jax.core.rollback import rollback
 from wmlstm_jax.core.scans import finish_trace, remat, scan, traced_scan
 from wmlstm_jax.core.types import Array, Carry, Outputs, Source
@@ -177,10 +170,10 @@ def _compiled(
     state, memory, emitted = run(
         config, kernels, scalars, state, carry.memory, inputs, unroll=unroll
     )
-    z = project_groups(config, state.hidden, kernels.hidden)
+    late = split(config, "hidden", project_groups(config, state.hidden, kernels.hidden))
     unwritten, evicted = memory, None
     if memory is not None:
-        request = before(config, scalars, state, z)
+        request = before(config, scalars, state.pending, late)
         memory, evicted = config.memory.write(memory, request)
     ys = emitted.hidden
     if config.reads:
@@ -190,7 +183,7 @@ def _compiled(
     ys = jnp.where(valid[..., None], ys, 0)
     copy = copy_live = None
     if targets is not None:
-        last = point_at(config, scalars, z, memory, targets[-1])
+        last = point_at(config, scalars, late, memory, targets[-1], match_keys)
         copy, copy_live = (
             jnp.concatenate([part[1:], final[None]])
             for part, final in zip((emitted.copy, emitted.copy_live), last, strict=True)

@@ -1,0 +1,76 @@
+"""What the loop of the recurrence carries, takes and emits; see `body`."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from wmlstm_jax.core.types import Array, Source
+
+
+class Kernels(NamedTuple):
+    """The large weights of the loop; their gradients are products after it."""
+
+    hidden: Array  # [G, Hg, P]: everything that is projected from the hidden state
+    read: Array | None  # [G, Rg*W, 4*Hg]
+
+
+class Scalars(NamedTuple):
+    """What is small, or read as it is; gradients add up inside the loop."""
+
+    memory: dict  # params["memory"]
+    key_bias: Array | None  # [G, Rg*K]
+    copy_bias: Array | None  # [G, Rg*K]
+    read_mask: Array | None  # [B, R*W]
+    source: Source | None
+
+
+class StepInputs(NamedTuple):
+    """What one step is given; stacked over time outside the loop."""
+
+    projected: Array  # [B, G, P]: the input's part of every projection, with biases
+    valid: Array  # [B] bool
+    tag: Array  # [B] int32
+    reset: Array | None  # [B] bool
+    target: Array | None  # [B] int32: of the step before, whose write comes first
+
+
+class Pending(NamedTuple):
+    """The request of the step before, without what its hidden state gives."""
+
+    key: Array  # [B, G, Rg*K], not yet normalised
+    salience: Array | None  # [B, G, 1]
+    tag: Array  # [B] int32
+    valid: Array  # [B] bool
+
+
+class State(NamedTuple):
+    """What the loop carries beside the memory."""
+
+    hidden: Array  # [B, H]
+    cell: Array  # [B, H]
+    pending: Pending | None  # None without slots
+
+
+Parts = dict[str, Array]
+"""What the projections of a step give, by what they are for, each `[B, G, width]`."""
+
+
+class Products(NamedTuple):
+    """How the large products inside a step are computed.
+
+    `direct` computes them; a backward pass that has kept them does not.
+    """
+
+    gates: Callable  # (part [B, G, 4*Hg], seen [B, R*W]) -> part + W_r seen
+    keys: Callable  # (vector [B, R, K], memory) -> [B, R, N]
+    values: Callable  # (weights [B, R, N], memory) -> [B, R, W]
+    copy_keys: Callable  # as `keys`, for the pointer
+
+
+class Emitted(NamedTuple):
+    """What a step gives out."""
+
+    hidden: Array  # [B, H]
+    seen: Array | None  # [B, R*W]: what the read gave
+    copy: Array | None  # [B, G]: of the step before
+    copy_live: Array | None  # [B, G] bool
+    trace: Any  # (read, gates, modes) when traced

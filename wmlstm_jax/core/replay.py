@@ -1,0 +1,123 @@
+"""The large products of a step, whose results are kept, as the backward pass sees them.
+
+Each gives the result that was kept, and hands its cotangent on: to what went in by the
+transposed product, and through a *tap* (an argument that adds zero) to the caller, who
+makes one product of the cotangents of many steps.
+"""
+
+import functools
+
+import jax
+
+from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.equations import project_groups
+from wmlstm_jax.core.loop_types import Kernels, Products
+from wmlstm_jax.core.types import Array
+from wmlstm_jax.core.window import Window, meet, to_columns, to_view
+
+
+def kept_products(
+    config: CellConfig,
+    kernels: Kernels,
+    window: Window | None,
+    owner: Array | None,
+    kept: tuple,
+    taps: tuple,
+    noted: dict,
+) -> Products:
+    """The products of one turn.
+
+    Args:
+      config: the settings.
+      kernels: the large weights.
+      window: the columns of the memory, if there is one.
+      owner: `[B, G, N]`, of the turn.
+      kept: the gates `[B, G, 4*Hg]`; the products with the keys of the read and, if
+        there is one, of the pointer, each `[B, R, E]`; what the slots gave `[B, R, W]`.
+      taps: zeros like the last two.
+      noted: gets `weights [B, R, E]`, the weights of the columns.
+    """
+    gates, of_keys, value = kept
+    key_taps, value_tap = taps
+    ordered = len(config.read_modes) > 1
+
+    def project(part, seen):
+        return _gates(config, part, seen, kernels.read, gates)
+
+    def match(which):
+        def keys(vector, memory):
+            del memory
+            columns = _keys(window, vector, of_keys[which], key_taps[which])
+            return to_view(ordered, owner, columns)
+
+        return keys
+
+    def mix(weights, memory):
+        del memory
+        columns = to_columns(ordered, owner, weights, of_keys[0].shape[-1])
+        noted["weights"] = columns
+        return _values(window, columns, value, value_tap)
+
+    return Products(project, match(0), mix, match(1))
+
+
+def transpose(config: CellConfig, kernel: Array, left: Array, cotangent: Array):
+    """The cotangent of what a kernel was applied to, `left`."""
+    project = functools.partial(project_groups, config, kernel=kernel)
+    return jax.vjp(lambda x: project(left=x), left)[1](cotangent)[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _gates(config, part, seen, kernel, gates):
+    """`part + seen @ kernel`."""
+    del config, part, seen, kernel
+    return gates
+
+
+def _gates_forward(config, part, seen, kernel, gates):
+    del config, part
+    return gates, (seen, kernel)
+
+
+def _gates_backward(config, residuals, cotangent):
+    seen, kernel = residuals
+    return cotangent, transpose(config, kernel, seen, cotangent), None, None
+
+
+@jax.custom_vjp
+def _keys(window, vector, product, tap):
+    """`q k_e`, `[B, R, E]`."""
+    del window, vector, tap
+    return product
+
+
+def _keys_forward(window, vector, product, tap):
+    del vector, tap
+    return product, window
+
+
+def _keys_backward(window, cotangent):
+    d_vector = meet("keys", "bre,brke->brk", window, cotangent)
+    return None, d_vector, None, cotangent
+
+
+@jax.custom_vjp
+def _values(window, weights, value, tap):
+    """`sum_e a_e v_e`, `[B, R, W]`."""
+    del window, weights, tap
+    return value
+
+
+def _values_forward(window, weights, value, tap):
+    del weights, tap
+    return value, window
+
+
+def _values_backward(window, cotangent):
+    d_weights = meet("values", "brw,brwe->bre", window, cotangent)
+    return None, d_weights, None, cotangent
+
+
+_gates.defvjp(_gates_forward, _gates_backward)
+_keys.defvjp(_keys_forward, _keys_backward)
+_values.defvjp(_values_forward, _values_backward)

@@ -1,0 +1,194 @@
+"""A memory over several turns at once: the slots before them, and what they write.
+
+The backward pass takes the loop in pieces of C turns. Over a piece the memory is looked
+at as columns, N slots as they were before and one more for each item written since, of
+which a turn sees those that its slots show. So the piece needs no memory of its own for
+each turn; what reads want from the keys, and give back to them, are matrix products
+over the whole piece.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.slots import align, contract, put, take, to_heads
+from wmlstm_jax.core.types import Array, Evicted, Memory, Request
+
+
+class Window(NamedTuple):
+    """The columns of a piece: N slots and I = C*k items; `E = N + I`."""
+
+    start: Memory  # before the first write of the piece
+    keys: Array  # [B, R, K, I], of the items
+    values: Array  # [B, R, W, I]
+    slot_epoch: Array  # [B, G, E]
+    written: Array  # [B, G, E]
+    tags: Array  # [B, G, E]
+    salience: Array | None  # [B, G, E]
+    slots: Array  # [B, G, I]: where the items were written
+    owner: Array  # [C, B, G, N]: the column that each slot shows to each turn
+
+
+def open_window(
+    config: CellConfig, end: Memory, evicted: Evicted, requests: Request, epoch: Array
+) -> Window:
+    """The window over C turns.
+
+    Args:
+      config: the settings; the policy is hard.
+      end: the memory after the last turn.
+      evicted: what the write of each turn evicted; leaves lead with C.
+      requests: what each turn wrote; leaves lead with C.
+      epoch: `[C, B]`, of the rows when it was written.
+    """
+
+    def back(memory, evicted):
+        return config.memory.undo(memory, evicted), None
+
+    start, _ = jax.lax.scan(back, end, evicted, reverse=True)
+    num_slots, copies = config.memory.num_slots, evicted.slots.shape[-1]
+
+    def columns(leaf, dtype):
+        """`[C, B, ..]` to `[B, .., I]`, each request for every slot it went to."""
+        items = jnp.moveaxis(config.memory.stored(leaf, dtype), 0, -1)
+        return jnp.repeat(items, copies, axis=-1)
+
+    def beside(leaf, items):
+        groups = (*leaf.shape[:2], items.shape[-1])
+        return jnp.concatenate([leaf, jnp.broadcast_to(items, groups)], axis=-1)
+
+    def after_slots(name, items):
+        leaf = getattr(start, name)
+        return beside(leaf, columns(items, leaf.dtype))
+
+    slots = jnp.moveaxis(evicted.slots, 0, -2)
+    slots = slots.reshape(*slots.shape[:2], -1)
+    salience = None
+    if start.salience is not None:
+        salience = after_slots("salience", requests.salience)
+    return Window(
+        start=start,
+        keys=columns(requests.key, start.keys.dtype),
+        values=columns(requests.value, start.values.dtype),
+        slot_epoch=after_slots("slot_epoch", epoch[..., None]),
+        written=after_slots("written", evicted.clock[..., None]),
+        tags=after_slots("tags", requests.tag[..., None]),
+        salience=salience,
+        slots=slots,
+        owner=_owner(num_slots, evicted),
+    )
+
+
+def _owner(num_slots: int, evicted: Evicted) -> Array:
+    """Which column each slot shows, `[C, B, G, N]`: its own until it is written."""
+    turns, batch, groups, copies = evicted.slots.shape
+    slot = jnp.arange(num_slots, dtype=jnp.int32)
+    item = num_slots + jnp.arange(turns * copies, dtype=jnp.int32)
+    item = item.reshape(turns, 1, 1, copies, 1)
+    hit = (evicted.slots[..., None] == slot) & (evicted.weights[..., None] > 0)
+    newest = jnp.where(hit, item, slot).max(axis=3)
+    return jax.lax.cummax(newest, axis=0)
+
+
+def survivors(window: Window) -> tuple[Array, Array]:
+    """Which slots `[B, G, N]` the piece overwrote, and which items `[B, G, I]` stay."""
+    num_slots = window.owner.shape[-1]
+    items = jnp.arange(window.slots.shape[-1], dtype=jnp.int32)
+    last = window.owner[-1]
+    overwritten = last != jnp.arange(num_slots, dtype=jnp.int32)
+    return overwritten, take(last, window.slots) == num_slots + items
+
+
+def view(window: Window, ordered: bool, rows: dict, owner: Array, salience) -> Memory:
+    """The memory that a turn reads, without keys and values.
+
+    Args:
+      window: the columns.
+      ordered: reads step along the written order, so slots come in their ring.
+        Otherwise all columns come, and those that no slot shows are dead.
+      rows: the row leaves of the memory at that turn.
+      owner: `[B, G, N]`, of that turn.
+      salience: `[B, G, E]` or None.
+    """
+    slot_epoch, written, tags = window.slot_epoch, window.written, window.tags
+    if ordered:
+        leaves = (slot_epoch, written, tags, salience)
+        slot_epoch, written, tags, salience = (
+            None if leaf is None else take(leaf, owner) for leaf in leaves
+        )
+    else:
+        num_slots = owner.shape[-1]
+        items = num_slots + jnp.arange(window.slots.shape[-1], dtype=jnp.int32)
+        shown = jnp.concatenate(
+            [
+                owner == jnp.arange(num_slots, dtype=jnp.int32),
+                take(owner, window.slots) == items,
+            ],
+            axis=-1,
+        )
+        slot_epoch = jnp.where(shown, slot_epoch, -1)
+    return Memory(
+        keys=None,
+        values=None,
+        slot_epoch=slot_epoch,
+        written=written,
+        tags=tags,
+        pinned=jnp.zeros_like(slot_epoch, bool),
+        salience=salience,
+        usage=None,
+        **rows,
+    )
+
+
+def to_view(ordered: bool, owner: Array, columns: Array) -> Array:
+    """`[B, R, E]` to what a turn's view has as its slots."""
+    return take(columns, owner) if ordered else columns
+
+
+def to_columns(ordered: bool, owner: Array, shown: Array, num_columns: int) -> Array:
+    """The inverse of `to_view`, zero in columns that no slot shows."""
+    if not ordered:
+        return shown
+    blank = jnp.zeros((*shown.shape[:-1], num_columns), shown.dtype)
+    return put(blank, owner, shown)
+
+
+def match_all(window: Window, vectors: Array) -> Array:
+    """`q k_e` of every turn and column: `[C, B, R, K]` to `[C, B, R, E]`."""
+    spec, dtype = "cbrk,brke->cbre", vectors.dtype
+    slots = contract(spec, vectors, window.start.keys, dtype)
+    items = contract(spec, vectors, window.keys, dtype)
+    return jnp.concatenate([slots, items], axis=-1)
+
+
+def meet(name: str, spec: str, window: Window, left: Array) -> Array:
+    """A contraction of `left` with the keys or values of all columns.
+
+    Args:
+      name: "keys" or "values".
+      spec: of the contraction, the columns as `e` on the right and maybe on the left.
+      window: the columns.
+      left: `[B, R, ..]`.
+    """
+    slots, items = getattr(window.start, name), getattr(window, name)
+    if spec.endswith("e"):  # One result for each column.
+        parts = [contract(spec, left, leaf, left.dtype) for leaf in (slots, items)]
+        return jnp.concatenate(parts, axis=-1)
+    cut = slots.shape[-1]
+    first = contract(spec, left[..., :cut], slots, left.dtype)
+    return first + contract(spec, left[..., cut:], items, left.dtype)
+
+
+def inherit(cotangent: Array, window: Window, stays: Array) -> Array:
+    """What items get from after the piece: `[B, R, K, N]` to `[B, R, K, I]`."""
+    share = take(cotangent, window.slots)
+    return jnp.where(align(stays, share), share, 0)
+
+
+def before_the_piece(cotangent: Array, overwritten: Array, gained: Array) -> Array:
+    """The slots' cotangent before a piece: what it gave them, and what came through."""
+    flag = to_heads(overwritten, cotangent.shape[1])
+    flag = flag.reshape(*flag.shape[:2], *(1,) * (cotangent.ndim - 3), -1)
+    return jnp.where(flag, 0, cotangent) + gained
