@@ -38,25 +38,23 @@ from wmlstm_jax.core.reading import match_keys, mix_values
 from wmlstm_jax.core.types import Array, Carry, Memory
 
 
-def split(config: CellConfig, origin: str, fused: Array) -> dict[str, Array]:
-    """Takes a fused projection, `[..., P]`, apart; `origin` is "input" or "hidden"."""
-    parts, start = {}, 0
-    for name, width in fused_sizes(config, origin).items():
-        parts[name] = fused[..., start : start + width]
-        start += width
-    return parts
-
-
-def fused_sizes(config: CellConfig, origin: str) -> dict[str, int]:
-    """The parts of a fused projection, in order.
+def fused_sizes(config: CellConfig) -> dict[str, int]:
+    """The parts of the product with a hidden state, in order.
 
     The hidden state of t-1 serves step t, and what step t-1 left undone ("current").
     """
     sizes = projection_sizes(config)
-    if origin == "input":
-        return sizes["input"]
     held_back = {f"current_{to}": width for to, width in sizes["current"].items()}
     return {**sizes["hidden"], **held_back}
+
+
+def split(config: CellConfig, fused: Array) -> Parts:
+    """Takes the product with a hidden state, or its kernel, apart: `[..., P]`."""
+    parts, start = {}, 0
+    for name, width in fused_sizes(config).items():
+        parts[name] = fused[..., start : start + width]
+        start += width
+    return parts
 
 
 def idle_pending(config: CellConfig, batch: int) -> Pending | None:
@@ -95,10 +93,9 @@ def split_step(config: CellConfig, inputs: StepInputs, z: Array) -> tuple[Parts,
       What belongs to this step, input and hidden state together, and what the step
       before left undone (`current_*`).
     """
-    from_input = split(config, "input", inputs.projected)
-    from_hidden = split(config, "hidden", z)
+    from_hidden = split(config, z)
     late = {to: p for to, p in from_hidden.items() if to.startswith("current_")}
-    parts = dict(from_input)
+    parts = dict(inputs.projected)
     for to, part in from_hidden.items():
         if to in late:
             continue

@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 from wmlstm_jax.core.types import Array, Source
 
+Parts = dict[str, Array]
+"""What the projections of a step give, by what they are for, each `[B, G, width]`."""
+
 
 class Kernels(NamedTuple):
     """The large weights of the loop; their gradients are products after it."""
@@ -26,7 +29,7 @@ class Scalars(NamedTuple):
 class StepInputs(NamedTuple):
     """What one step is given; stacked over time outside the loop."""
 
-    projected: Array  # [B, G, P]: the input's part of every projection, with biases
+    projected: Parts  # the input's part of every projection, with biases
     valid: Array  # [B] bool
     tag: Array  # [B] int32
     reset: Array | None  # [B] bool
@@ -48,10 +51,6 @@ class State(NamedTuple):
     hidden: Array  # [B, H]
     cell: Array  # [B, H]
     pending: Pending | None  # None without slots
-
-
-Parts = dict[str, Array]
-"""What the projections of a step give, by what they are for, each `[B, G, width]`."""
 
 
 class Products(NamedTuple):

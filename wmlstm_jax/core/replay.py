@@ -6,19 +6,27 @@ makes one product of the cotangents of many steps.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import project_groups
-from wmlstm_jax.core.loop_types import Kernels, Products
+from wmlstm_jax.core.loop_types import Products
 from wmlstm_jax.core.types import Array
 from wmlstm_jax.core.window import Window, meet, to_columns, to_view
 
 
+class Transposed(NamedTuple):
+    """The large weights as their transposed products want them."""
+
+    hidden: dict[str, Array]  # [G, width, Hg] of each projection
+    read: Array | None  # [G, 4*Hg, Rg*W]
+
+
 def kept_products(
     config: CellConfig,
-    kernels: Kernels,
+    transposed: Transposed,
     window: Window | None,
     owner: Array | None,
     kept: tuple,
@@ -29,7 +37,7 @@ def kept_products(
 
     Args:
       config: the settings.
-      kernels: the large weights.
+      transposed: the large weights.
       window: the columns of the memory, if there is one.
       owner: `[B, G, N]`, of the turn.
       kept: the gates `[B, G, 4*Hg]`; the products with the keys of the read and, if
@@ -42,7 +50,7 @@ def kept_products(
     ordered = len(config.read_modes) > 1
 
     def project(part, seen):
-        return _gates(config, part, seen, kernels.read, gates)
+        return _gates(config, part, seen, transposed.read, gates)
 
     def match(which):
         def keys(vector, memory):
@@ -61,27 +69,22 @@ def kept_products(
     return Products(project, match(0), mix, match(1))
 
 
-def transpose(config: CellConfig, kernel: Array, left: Array, cotangent: Array):
-    """The cotangent of what a kernel was applied to, `left`."""
-    project = functools.partial(project_groups, config, kernel=kernel)
-    return jax.vjp(lambda x: project(left=x), left)[1](cotangent)[0]
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _gates(config, part, seen, kernel, gates):
+def _gates(config, part, seen, transposed, gates):
     """`part + seen @ kernel`."""
-    del config, part, seen, kernel
+    del config, part, seen, transposed
     return gates
 
 
-def _gates_forward(config, part, seen, kernel, gates):
-    del config, part
-    return gates, (seen, kernel)
+def _gates_forward(config, part, seen, transposed, gates):
+    del config, part, seen
+    return gates, transposed
 
 
-def _gates_backward(config, residuals, cotangent):
-    seen, kernel = residuals
-    return cotangent, transpose(config, kernel, seen, cotangent), None, None
+def _gates_backward(config, transposed, cotangent):
+    flat = cotangent.reshape(cotangent.shape[0], -1)
+    d_seen = project_groups(config, flat, transposed)
+    return cotangent, d_seen.reshape(flat.shape[0], -1), None, None
 
 
 @jax.custom_vjp

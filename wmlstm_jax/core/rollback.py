@@ -14,12 +14,18 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from wmlstm_jax.core.body import after, before, direct, split_step
+from wmlstm_jax.core.body import after, before, direct, split, split_step
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import project_groups
-from wmlstm_jax.core.loop_types import Kernels, Products, State, StepInputs
+from wmlstm_jax.core.loop_types import Kernels, State, StepInputs
 from wmlstm_jax.core.pieces import fold, piece_length, unfold
-from wmlstm_jax.core.rollback_piece import Kept, Later, partition, piece_backward
+from wmlstm_jax.core.replay import Transposed
+from wmlstm_jax.core.rollback_piece import (
+    Kept,
+    Later,
+    piece_backward,
+)
+from wmlstm_jax.core.trees import partition
 from wmlstm_jax.core.types import Array
 
 _ROWS = ("epoch", "clock", "head", "weights")  # what a step changes beside slots
@@ -70,7 +76,7 @@ def _forward(config, kernels, scalars, state, memory, inputs):
     """One turn of the loop, and what has to be kept of it."""
     z = project_groups(config, state.hidden, kernels.hidden)
     parts, late = split_step(config, inputs, z)
-    evicted, rows, noted = None, {}, {}
+    evicted, rows, noted = None, {}, {"gates": parts["gates"], "value": None}
     if memory is not None:
         request = before(config, scalars, state.pending, late)
         memory, evicted = config.memory.write(memory, request)
@@ -81,44 +87,30 @@ def _forward(config, kernels, scalars, state, memory, inputs):
         noted["gates"] = plain.gates(part, seen)
         return noted["gates"]
 
-    def keys(vector, memory):
-        noted["vector"] = vector
-        return plain.keys(vector, memory)
-
-    def copy_keys(vector, memory):
-        noted["copy_vector"] = vector
-        return plain.copy_keys(vector, memory)
-
     def values(weights, memory):
         noted["value"] = plain.values(weights, memory)
         return noted["value"]
 
-    products = Products(gates, keys, values, copy_keys)
+    products = plain._replace(gates=gates, values=values)
     new_state, memory, emitted = after(
         config, scalars, state, parts, late, memory, inputs, products
     )
-    # What the request is made of enters it as a sum: its value is not needed.
-    kept_parts = {
-        to: jnp.zeros_like(part) if to in ("key", "salience") else part
-        for to, part in parts.items()
-    }
-    kept_parts["gates"] = noted.get("gates", parts["gates"])
     kept = Kept(
-        state=state,
+        cell=state.cell,
+        pending=state.pending,
         rows=rows,
         evicted=evicted,
-        parts=kept_parts,
+        parts={to: part for to, part in parts.items() if to in ("query", "modes")},
         late=late,
-        vector=noted.get("vector"),
-        copy_vector=noted.get("copy_vector"),
-        value=noted.get("value"),
-        seen=emitted.seen,
+        gates=noted["gates"],
+        value=noted["value"],
     )
     return new_state, memory, emitted, kept
 
 
 def _rollback_forward(static, kernels, scalars, state, memory, xs):
     config, unroll, _ = static
+    first = state.hidden
 
     def turn(carry, inputs):
         *carry, emitted, kept = _forward(config, kernels, scalars, *carry, inputs)
@@ -127,35 +119,37 @@ def _rollback_forward(static, kernels, scalars, state, memory, xs):
     (state, memory), (emitted, kept) = jax.lax.scan(
         turn, (state, memory), xs, unroll=unroll
     )
-    return (state, memory, emitted), (kernels, scalars, memory, xs, kept)
+    residuals = kernels, scalars, memory, xs, kept, first, emitted.hidden, emitted.seen
+    return (state, memory, emitted), residuals
 
 
 def _rollback_backward(static, residuals, cotangents):
     config, unroll, piece = static
-    kernels, scalars, memory, xs, kept = residuals
+    kernels, scalars, memory, xs, kept, first, hiddens, seen = residuals
     d_state, d_memory, d_emitted = cotangents
+    transposed = _transposed(config, kernels)
     floats, _ = partition(scalars)
 
     def run_piece(carry, steps):
         d_state, d_content, d_weights, d_scalars, memory = carry
+        later = Later(d_state, d_weights, d_scalars, None, [], None, None)
         return piece_backward(
-            config, unroll, kernels, scalars, memory, steps, d_content,
-            Later(d_state, d_weights, d_scalars, None, [], None, None),
-        )  # fmt: skip
+            config, unroll, transposed, scalars, memory, steps, d_content, later
+        )
 
     d_content, d_weights = _content_of(d_memory)
     # Cotangents of the memory add up over time: never in less than float32.
     d_content = {f: g.astype(config.state_dtype) for f, g in d_content.items()}
     zeros = jax.tree.map(jnp.zeros_like, floats)
     start = (partition(d_state)[0], d_content, d_weights, zeros, memory)
-    steps = fold((xs, kept, partition(d_emitted)[0]), piece)
-    end, outs = jax.lax.scan(run_piece, start, steps, reverse=True)
+    xs_without = xs._replace(projected={})
+    steps = fold((xs_without, kept, partition(d_emitted)[0]), piece)
+    end, d_parts = jax.lax.scan(run_piece, start, steps, reverse=True)
     d_state, d_content, d_weights, d_scalars, _ = end
-    d_projected, d_z, d_gates = jax.tree.map(unfold, outs)
-    d_kernels = Kernels(
-        hidden=_weight_gradient(config, kernels.hidden, kept.state.hidden, d_z),
-        read=_weight_gradient(config, kernels.read, kept.seen, d_gates),
-    )
+    d_parts = jax.tree.map(unfold, d_parts)
+    lefts = first, hiddens, seen
+    d_kernels = _weight_gradients(config, kernels, xs.reset, lefts, d_parts)
+    d_projected = {to: d_parts[to] for to in xs.projected}
     d_inputs = StepInputs(d_projected, None, None, None, None)
     if memory is not None:
         d_content = {
@@ -166,13 +160,39 @@ def _rollback_backward(static, residuals, cotangents):
     return d_kernels, d_scalars, d_state, d_memory, d_inputs
 
 
-def _weight_gradient(config, kernel, lefts, cotangents):
-    """The kernel's gradient over all steps at once."""
-    if kernel is None:
-        return None
-    rows = lefts.reshape(-1, lefts.shape[-1])
-    cotangents = cotangents.reshape(-1, *cotangents.shape[2:])
-    return jax.vjp(lambda k: project_groups(config, rows, k), kernel)[1](cotangents)[0]
+def _transposed(config, kernels: Kernels) -> Transposed:
+    """The kernels turned round, once: as an operand that is read along its rows."""
+
+    def turn_round(kernel):
+        turned = kernel.astype(config.dtype).swapaxes(1, 2)
+        return jax.lax.optimization_barrier(turned)
+
+    return Transposed(
+        hidden={to: turn_round(k) for to, k in split(config, kernels.hidden).items()},
+        read=None if kernels.read is None else turn_round(kernels.read),
+    )
+
+
+def _weight_gradients(config, kernels, reset, lefts, d_parts):
+    """The gradients of the large weights: one product each over all steps."""
+
+    def over_steps(left, kernel, cotangent):
+        rows = left.reshape(-1, left.shape[-1])
+        cotangent = cotangent.reshape(-1, *cotangent.shape[2:])
+        project = functools.partial(project_groups, config, rows)
+        return jax.vjp(project, kernel)[1](cotangent)[0]
+
+    first, hiddens, seen = lefts
+    before = jnp.concatenate([first[None], hiddens[:-1]])
+    fresh = before if reset is None else jnp.where(reset[..., None], 0, before)
+    gradients = [
+        over_steps(before if to.startswith("current_") else fresh, kernel, d_parts[to])
+        for to, kernel in split(config, kernels.hidden).items()
+    ]
+    read = kernels.read
+    if read is not None:
+        read = over_steps(seen, read, d_parts["gates"])
+    return Kernels(jnp.concatenate(gradients, -1), read)
 
 
 def _content_of(memory) -> tuple[dict[str, Array], Array | None]:

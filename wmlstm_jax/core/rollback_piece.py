@@ -6,11 +6,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from wmlstm_jax.core.body import after, before, fused_sizes
-from wmlstm_jax.core.loop_types import State
-from wmlstm_jax.core.replay import kept_products, transpose
+from wmlstm_jax.core.body import after, before
+from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.equations import address, project_groups
+from wmlstm_jax.core.loop_types import Emitted, Pending, Scalars, State, StepInputs
+from wmlstm_jax.core.params import projection_sizes
+from wmlstm_jax.core.replay import Transposed, kept_products
 from wmlstm_jax.core.slots import align, put, take
-from wmlstm_jax.core.types import Array, Evicted
+from wmlstm_jax.core.trees import add, combine, partition
+from wmlstm_jax.core.types import Array, Evicted, Memory
 from wmlstm_jax.core.window import (
     before_the_piece,
     inherit,
@@ -24,15 +28,14 @@ from wmlstm_jax.core.window import (
 class Kept(NamedTuple):
     """What the forward pass keeps of one step."""
 
-    state: State  # before the step
+    cell: Array  # [B, H], before the step
+    pending: Pending | None  # likewise
     rows: dict  # the memory's row leaves when it was read
     evicted: Evicted | None
-    parts: dict  # [B, G, width] of each projection; zero where none is needed
+    parts: dict  # [B, G, width] of the read's projections
     late: dict  # [B, G, width] of what the step before left undone
-    vector: Array | None  # [B, R, K]: what the read asked with
-    copy_vector: Array | None  # [B, R, K]: what the pointer asked with
+    gates: Array  # [B, G, 4*Hg], before their squashing
     value: Array | None  # [B, R, W]: what the slots gave
-    seen: Array | None  # [B, R*W]
 
 
 class Later(NamedTuple):
@@ -48,40 +51,61 @@ class Later(NamedTuple):
 
 
 def piece_backward(
-    config, unroll, kernels, scalars, memory, steps, d_content, later: Later
+    config: CellConfig,
+    unroll: int,
+    transposed: Transposed,
+    scalars: Scalars,
+    memory: Memory | None,
+    steps: tuple[StepInputs, Kept, Emitted],
+    d_content: dict,
+    later: Later,
 ):
-    """All turns of a piece, from the last to the first."""
+    """All turns of a piece, from the last to the first.
+
+    Args:
+      config: the settings.
+      unroll: how many turns one turn of the compiled loop holds.
+      transposed: the large weights.
+      scalars: the small ones.
+      memory: after the piece, or None without slots.
+      steps: what the piece was given, what was kept, and the cotangents of what it
+        emitted; leaves lead with C.
+      d_content: the cotangents of the memory's contents after the piece.
+      later: the other cotangents after it.
+
+    Returns:
+      The cotangents before the piece (state, contents, last weights, scalars) with the
+      memory before it, and the cotangents of the projections, `[C, B, G, width]` each.
+    """
     inputs, kept, d_emitted = steps
-    window = inherited = None
+    window, inherited, asked, products, owner = None, {}, [], [], None
     length = inputs.valid.shape[0]
-    asked = [v for v in (kept.vector, kept.copy_vector) if v is not None]
-    products = [None] * len(asked)
     if memory is not None:
         requests = jax.vmap(functools.partial(before, config, scalars))(
-            kept.state.pending, kept.late
+            kept.pending, kept.late
         )
         epoch = kept.rows["epoch"]
         window = open_window(config, memory, kept.evicted, requests, epoch)
+        owner = window.owner
         overwritten, stays = survivors(window)
         inherited = {f: inherit(g, window, stays) for f, g in d_content.items()}
+        asked = _asked(config, scalars, kept)
         products = [match_all(window, vectors) for vectors in asked]
         later = _nothing_later(window, kept, later, length, len(asked))
 
     def turn(later, step):
         return _turn_backward(
-            config, kernels, scalars, window, inherited, asked, later, step
+            config, transposed, scalars, window, inherited, asked, later, step
         )
 
-    owner = None if window is None else window.owner
     index = jnp.arange(length, dtype=jnp.int32)
-    later, outs = jax.lax.scan(
+    later, (d_products, weighed, d_parts) = jax.lax.scan(
         turn,
         later,
         (index, inputs, kept, d_emitted, owner, products),
         reverse=True,
         unroll=unroll,
     )
-    d_products, weighed, d_projected, d_z, d_gates = outs
     if memory is not None:
         cut = config.memory.num_slots
         gained = {"values": _outer(weighed[..., :cut], later.values)}
@@ -93,8 +117,22 @@ def piece_backward(
             f: before_the_piece(g, overwritten, gained[f]) for f, g in d_content.items()
         }
         memory = window.start
-    carry = later.state, d_content, later.weights, later.scalars, memory
-    return carry, (d_projected, d_z, d_gates)
+    return (later.state, d_content, later.weights, later.scalars, memory), d_parts
+
+
+def _asked(config, scalars, kept):
+    """What the read, and the pointer if there is one, asked with: `[C, B, R, K]`."""
+
+    def addresses(vectors, sharpness):
+        return jax.vmap(lambda v: address(config, v, scalars.memory[sharpness]))(
+            vectors
+        )
+
+    asked = [addresses(kept.parts["query"], "sharpness")]
+    if "current_copy" in kept.late:
+        vectors = kept.late["current_copy"] + scalars.copy_bias
+        asked.append(addresses(vectors, "copy_sharpness"))
+    return asked
 
 
 def _nothing_later(window, kept, later, length, num_asked):
@@ -110,14 +148,13 @@ def _nothing_later(window, kept, later, length, num_asked):
     )
 
 
-def _turn_backward(config, kernels, scalars, window, inherited, asked, later, step):
+def _turn_backward(config, transposed, scalars, window, inherited, asked, later, step):
     """One turn: through the LSTM and the read, then to what was written before it."""
     index, inputs, kept, d_emitted, owner, products = step
     floats, fixed = partition(scalars)
-    state, counts = partition(kept.state)
     ordered = len(config.read_modes) > 1
 
-    def again(state, parts, late, salience, weights, floats, taps):
+    def again(hidden, cell, parts, late, salience, weights, floats, taps):
         held, noted = None, {}
         if window is not None:
             rows = kept.rows | {"weights": weights}
@@ -125,17 +162,17 @@ def _turn_backward(config, kernels, scalars, window, inherited, asked, later, st
         new_state, held, emitted = after(
             config,
             combine(floats, fixed),
-            combine(state, counts),
+            State(hidden, cell, kept.pending),
             parts,
             late,
             held,
             inputs,
             kept_products(
                 config,
-                kernels,
+                transposed,
                 window,
                 owner,
-                (kept.parts["gates"], products, kept.value),
+                (kept.gates, products, kept.value),
                 taps,
                 noted,
             ),
@@ -144,24 +181,25 @@ def _turn_backward(config, kernels, scalars, window, inherited, asked, later, st
         given = partition(new_state)[0], weights, partition(emitted)[0]
         return given, noted.get("weights")
 
-    taps = jax.tree.map(jnp.zeros_like, (products, kept.value))
     salience = None if window is None else window.salience
     _, pull, weighed = jax.vjp(
         again,
-        state,
-        kept.parts,
+        jnp.zeros_like(kept.cell),  # enters and leaves as it is
+        kept.cell,
+        _all_parts(config, kept),
         kept.late,
         salience,
         kept.rows.get("weights"),
         floats,
-        taps,
+        jax.tree.map(jnp.zeros_like, (products, kept.value)),
         has_aux=True,
     )
-    d_state, d_parts, d_late, d_salience, d_weights, d_more, d_taps = pull(
+    d_hidden, d_cell, d_parts, d_late, d_salience, d_weights, d_more, d_taps = pull(
         (later.state, later.weights, d_emitted)
     )
     d_products, d_value = d_taps
-    later = later._replace(scalars=_add(later.scalars, d_more), weights=d_weights)
+    d_pending = None
+    later = later._replace(scalars=add(later.scalars, d_more), weights=d_weights)
     if window is not None:
         cut = config.memory.num_slots
         later = later._replace(
@@ -176,22 +214,49 @@ def _turn_backward(config, kernels, scalars, window, inherited, asked, later, st
         if d_weights is not None:
             later = later._replace(weights=_clear(d_weights, kept.evicted))
         d_request = _pull(window, inherited, asked, later, index, kept.evicted, cut)
+        pending, counts = partition(kept.pending)
 
         def ask(pending, late, floats):
-            pending = combine(pending, counts.pending)
+            pending = combine(pending, counts)
             request = before(config, combine(floats, fixed), pending, late)
             return {name: getattr(request, name) for name in d_request}
 
-        pull_request = jax.vjp(ask, state.pending, kept.late, floats)[1]
+        pull_request = jax.vjp(ask, pending, kept.late, floats)[1]
         d_pending, d_late_request, d_more = pull_request(d_request)
-        d_state = d_state._replace(pending=_add(d_state.pending, d_pending))
-        d_late = _add(d_late, d_late_request)
-        later = later._replace(scalars=_add(later.scalars, d_more))
-    d_projected, d_z = _join(config, inputs, d_parts, d_late)
-    d_hidden = transpose(config, kernels.hidden, state.hidden, d_z)
-    later = later._replace(state=d_state._replace(hidden=d_state.hidden + d_hidden))
-    d_gates = d_parts["gates"] if config.reads else None
-    return later, (d_products, weighed, d_projected, d_z, d_gates)
+        d_late = add(d_late, d_late_request)
+        later = later._replace(scalars=add(later.scalars, d_more))
+    d_hidden = d_hidden + _through_products(config, transposed, inputs, d_parts, d_late)
+    later = later._replace(state=State(d_hidden, d_cell, d_pending))
+    return later, (d_products, weighed, d_parts | d_late)
+
+
+def _all_parts(config, kept):
+    """The projections of a step; what only enters a sum need not have been kept."""
+    parts = {"gates": kept.gates, **kept.parts}
+    batch, groups = kept.gates.shape[:2]
+    sizes = projection_sizes(config)
+    for to, width in {**sizes["input"], **sizes["hidden"]}.items():
+        if to not in parts:
+            parts[to] = jnp.zeros((batch, groups, width), kept.gates.dtype)
+    return parts
+
+
+def _through_products(config, transposed, inputs, d_parts, d_late):
+    """The cotangent of the hidden state from all that is projected from it."""
+
+    def back(cotangents):
+        return sum(
+            project_groups(config, part.reshape(part.shape[0], -1), kernel)
+            for part, kernel in cotangents
+        ).reshape(inputs.valid.shape[0], -1)
+
+    kernels = transposed.hidden
+    own = back([(d_parts[to], kernels[to]) for to in d_parts if to in kernels])
+    if inputs.reset is not None:
+        own = jnp.where(inputs.reset[:, None], 0, own)
+    if d_late:
+        own = own + back([(part, kernels[to]) for to, part in d_late.items()])
+    return own
 
 
 def _pull(window, inherited, asked, later, index, evicted, cut):
@@ -218,18 +283,6 @@ def _pull(window, inherited, asked, later, index, evicted, cut):
     return request
 
 
-def _join(config, inputs, d_parts, d_late):
-    """The cotangents of the fused projections from input and hidden state."""
-    d_projected = [d_parts[to] for to in fused_sizes(config, "input")]
-    d_z = []
-    for to in fused_sizes(config, "hidden"):
-        part = d_late[to] if to in d_late else d_parts[to]
-        if to not in d_late and inputs.reset is not None:
-            part = jnp.where(inputs.reset[:, None, None], 0, part)
-        d_z.append(part)
-    return jnp.concatenate(d_projected, -1), jnp.concatenate(d_z, -1)
-
-
 def _clear(d_weights: Array, evicted: Evicted) -> Array:
     """A write empties its slot's share of the last read."""
     share = take(d_weights, evicted.slots)
@@ -240,25 +293,3 @@ def _clear(d_weights: Array, evicted: Evicted) -> Array:
 def _outer(weights: Array, vectors: Array) -> Array:
     """`[C, B, R, N]` and `[C, B, R, K]` to `[B, R, K, N]`, summed over the piece."""
     return jnp.einsum("cbrn,cbrk->brkn", weights, vectors)
-
-
-def _add(left: Any, right: Any) -> Any:
-    return jax.tree.map(jnp.add, left, right)
-
-
-def partition(tree: Any) -> tuple[Any, Any]:
-    """A tree's floating leaves, and its others; None where the other part is."""
-
-    def is_float(leaf):
-        return jnp.issubdtype(leaf.dtype, jnp.inexact)
-
-    floats = jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, tree)
-    others = jax.tree.map(lambda leaf: None if is_float(leaf) else leaf, tree)
-    return floats, others
-
-
-def combine(floats: Any, others: Any) -> Any:
-    """The tree that `partition` took apart."""
-    return jax.tree.map(
-        lambda a, b: b if a is None else a, floats, others, is_leaf=lambda x: x is None
-    )

@@ -11,6 +11,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.types import Array
 
 _NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
@@ -63,13 +65,12 @@ def from_torch(state_dict: Mapping[str, Any]) -> dict:
         _check_shape(f"from_torch: {name}", arrays[name], axes, shape)
     dtype = jnp.result_type(jnp.float32, *arrays.values())
     from_input, from_hidden, *biases = (a.astype(dtype) for a in arrays.values())
+    parts = projection_sizes(CellConfig(input_dim=width, hidden_dim=units))
     return {
+        **{part: {} for part in (*parts, "memory")},
         "input": {"gates": from_input.T[:, None]},
         "hidden": {"gates": from_hidden.T[None]},
-        "current": {},
-        "read": {},
         "bias": {"gates": (biases[0] + biases[1])[None]},
-        "memory": {},
     }
 
 

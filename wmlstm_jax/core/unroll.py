@@ -150,16 +150,16 @@ def _compiled(
 ):
     """Hoists what does not depend on the state, and runs the loop."""
     xs, valid, tags, reset, targets = inputs.projected, *inputs[1:]
-    kernels = Kernels(
-        hidden=_fused(config, "hidden", params),
-        read=params["read"].get("gates"),
-    )
+    kernels = Kernels(_fused(config, params), params["read"].get("gates"))
     bias = params["bias"]
     scalars = Scalars(
         params["memory"], bias.get("key"), bias.get("copy"), read_mask, source
     )
-    projected = project_input(config, xs, _fused(config, "input", params))
-    projected = projected + _fused_bias(config, bias)
+    projected = {
+        to: project_input(config, xs, kernel) for to, kernel in params["input"].items()
+    }
+    # The bias of a key is added in the loop, where the input may have no part in it.
+    projected |= {to: p + bias[to] for to, p in projected.items() if to != "key"}
     # The write of a step comes at the start of the next, and so does its pointer.
     earlier = None
     if targets is not None:
@@ -170,7 +170,7 @@ def _compiled(
     state, memory, emitted = run(
         config, kernels, scalars, state, carry.memory, inputs, unroll=unroll
     )
-    late = split(config, "hidden", project_groups(config, state.hidden, kernels.hidden))
+    late = split(config, project_groups(config, state.hidden, kernels.hidden))
     unwritten, evicted = memory, None
     if memory is not None:
         request = before(config, scalars, state.pending, late)
@@ -197,22 +197,11 @@ def _compiled(
 _BACKENDS = {"scan": scan, "remat": remat, "rollback": rollback}
 
 
-def _fused(config, origin, params):
-    """The kernels of one origin side by side, in the order of `fused_sizes`."""
-    kernels = params[origin]
-    if origin == "hidden":
-        held_back = {f"current_{to}": k for to, k in params["current"].items()}
-        kernels = {**kernels, **held_back}
-    return jnp.concatenate([kernels[to] for to in fused_sizes(config, origin)], -1)
-
-
-def _fused_bias(config, bias):
-    """The biases of what the input is projected to; a key's is added in the loop."""
-    parts = [
-        jnp.zeros_like(bias[to]) if to == "key" else bias[to]
-        for to in fused_sizes(config, "input")
-    ]
-    return jnp.concatenate(parts, -1)
+def _fused(config, params):
+    """The kernels of the hidden state side by side, in the order of `fused_sizes`."""
+    held_back = {f"current_{to}": k for to, k in params["current"].items()}
+    kernels = {**params["hidden"], **held_back}
+    return jnp.concatenate([kernels[to] for to in fused_sizes(config)], -1)
 
 
 def _finish_copy(copy, copy_live, valid):

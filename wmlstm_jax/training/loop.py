@@ -37,6 +37,8 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
     """
     workdir = Path(workdir)
     run = build(config)
+    for split in ("train", "validation"):
+        run.windows(split)  # Refuses a text that is too short, before anything is made.
     claim_workdir(workdir, config)
     validate = Evaluator(run, "validation")
     with Checkpoints(workdir) as checkpoints:

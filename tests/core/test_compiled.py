@@ -1,0 +1,125 @@
+"""What the compiler made of the recurrence: copies, memory, and how often it ran."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from wmlstm_jax import CellConfig, Fifo, Salience, SlotMemory, init_carry, init_params
+from wmlstm_jax import unroll as unroll_loop
+
+POLICIES = {"fifo": Fifo(), "salience": Salience()}
+_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{$")
+_INSTRUCTION = re.compile(r"(?:ROOT )?%?([\w.\-]+) = \w+\[([\d,]*)\]\S* ([\w\-]+)\(")
+
+
+def compiled_gradient(length, batch, config, *, tagged=False, backend="rollback"):
+    """The compiled gradient in parameters and inputs, from shapes alone."""
+    shapes = jax.eval_shape(
+        lambda: (
+            init_params(jax.random.key(0), config),
+            init_carry(config, batch),
+            jnp.zeros((length, batch, config.input_dim)),
+        )
+    )
+    tokens = jnp.zeros((length, batch), jnp.int32) if tagged else None
+
+    def loss(params, carry, xs):
+        given = {"tags": tokens, "targets": tokens} if tagged else {}
+        carry, ys = unroll_loop(params, config, carry, xs, backend=backend, **given)
+        if tagged:
+            ys = ys.hidden + ys.copy[..., None]
+        return (ys**2).sum() + (carry.hidden**2).sum()
+
+    return jax.jit(jax.grad(loss, argnums=(0, 2))).lower(*shapes).compile()
+
+
+def loop_bodies(hlo):
+    """The instructions of every loop body: name, number of elements, operation."""
+    computations, lines = {}, []
+    for line in hlo.splitlines():
+        if header := _COMPUTATION.match(line):
+            lines = computations.setdefault(header[1], [])
+        elif found := _INSTRUCTION.match(line.strip()):
+            size = 1
+            for dim in filter(None, found[2].split(",")):
+                size *= int(dim)
+            lines.append((found[1], size, found[3]))
+    bodies = set(re.findall(r"body=%?([\w.\-]+)", hlo))
+    return {name: computations[name] for name in bodies}
+
+
+def memory_sized_copies(hlo, size):
+    """Copies of as many elements as the memory holds, in any loop body.
+
+    XLA names a fusion after what it fused: one with a copy inside has it in its name.
+    """
+    return [
+        (body, name)
+        for body, instructions in loop_bodies(hlo).items()
+        for name, elements, operation in instructions
+        if elements == size
+        and (operation == "copy" or (operation == "fusion" and "copy" in name))
+    ]
+
+
+# No other array of the loop has as many elements as the keys, or the values.
+PRIMES = dict(input_dim=7, hidden_dim=22, num_heads=2, key_dim=13, value_dim=13)
+BATCH, SLOTS, LENGTH = 3, 53, 48
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("modes", [("content",), ("content", 0, 1)])
+def test_no_loop_body_copies_the_memory(policy, modes):
+    if policy == "salience" and len(modes) > 1:
+        pytest.skip("Salience keeps no written order to step along")
+    memory = SlotMemory(SLOTS, POLICIES[policy])
+    config = CellConfig(**PRIMES, memory=memory, read_modes=modes, copy=True)
+    hlo = compiled_gradient(LENGTH, BATCH, config, tagged=True).as_text()
+    size = BATCH * PRIMES["num_heads"] * PRIMES["key_dim"] * SLOTS
+    assert loop_bodies(hlo)
+    assert not memory_sized_copies(hlo, size)
+
+
+def test_a_copy_is_seen():
+    """Plain differentiation keeps every memory, and copies it into its stack."""
+    config = CellConfig(**PRIMES, memory=SlotMemory(SLOTS))
+    hlo = compiled_gradient(LENGTH, BATCH, config, backend="scan").as_text()
+    assert memory_sized_copies(hlo, BATCH * 2 * 13 * SLOTS)
+
+
+def temporary_bytes(num_slots, policy):
+    config = CellConfig(
+        256,
+        256,
+        num_heads=4,
+        key_dim=64,
+        value_dim=64,
+        memory=SlotMemory(num_slots, policy),
+    )
+    analysis = compiled_gradient(256, 16, config).memory_analysis()
+    return analysis.temp_size_in_bytes
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_training_memory_does_not_grow_with_the_capacity(policy):
+    few, many = (temporary_bytes(n, POLICIES[policy]) for n in (8, 512))
+    keys_and_values = 2 * 16 * 4 * 64 * 512 * 4
+    assert many - 6 * keys_and_values <= 1.5 * few
+
+
+def test_equal_settings_trace_once():
+    traces = []
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def run(params, config, carry, xs):
+        traces.append(config)
+        return unroll_loop(params, config, carry, xs)[1]
+
+    for policy in (Fifo, Fifo, Salience, Salience):
+        config = CellConfig(**PRIMES, memory=SlotMemory(5, policy()))
+        params = init_params(jax.random.key(0), config)
+        run(params, config, init_carry(config, 2), jnp.zeros((3, 2, 7)))
+    assert len(traces) == 2
