@@ -76,6 +76,7 @@ def direct(config: CellConfig, kernels: Kernels) -> Products:
     """The products as they are."""
 
     def gates(part, seen):
+        assert kernels.read is not None
         return part + project_groups(config, seen, kernels.read)
 
     return Products(gates, match_keys, mix_values, match_keys)
@@ -134,6 +135,7 @@ def before(config: CellConfig, scalars: Scalars, pending: Pending, late: Parts):
 
 def point_at(config, scalars: Scalars, late: Parts, memory, target: Array, keys):
     """The probability that the pointer of the step before gives its target."""
+    assert scalars.copy_bias is not None
     vector = late["current_copy"] + scalars.copy_bias
     weights, tags, live = point(
         config, scalars.memory, vector, memory, scalars.source, keys=keys
@@ -191,7 +193,7 @@ def after(
             keys=products.keys,
             values=products.values,
         )
-        if memory is not None:
+        if memory is not None and unread is not None:
             memory = note_read_of(inputs.valid, memory, unread)
         seen = scale_read(scalars.memory, read, scalars.read_mask)
         gates = products.gates(gates, seen)
@@ -240,7 +242,7 @@ def advance(
     z = project_groups(config, state.hidden, kernels.hidden)
     parts, late = split_step(config, inputs, z)
     evicted = None
-    if memory is not None:
+    if memory is not None and state.pending is not None:
         request = before(config, scalars, state.pending, late)
         memory, evicted = config.memory.write(memory, request)
     products = direct(config, kernels)

@@ -20,7 +20,7 @@ from wmlstm_jax.core.reading import (
     softmax_with_null,
     source_logits,
 )
-from wmlstm_jax.core.slots import align, contract, put, take
+from wmlstm_jax.core.slots import align, put, take
 from wmlstm_jax.core.types import (
     Array,
     Evicted,
@@ -125,22 +125,23 @@ class SlotMemory:
         logits = [] if memory is None else [slot_logits(memory, query, keys)]
         logits += [] if source is None else [source_logits(source, query)]
         blocks, null = softmax_with_null(logits, null_logit)
-        weights = None if memory is None else blocks[0]
-        source_weights = None if source is None else blocks[-1]
+        content = None
         if query.modes is not None:
             content = query.modes[..., read_modes.index("content")]
-            weights = along_the_order(memory, weights, query.modes, read_modes)
             null = null * content
-            if source_weights is not None:
-                source_weights = source_weights * content[..., None]
-        value = 0
+        found, weights, source_weights = [], None, None
         if memory is not None:
-            value = values(weights, memory)
+            weights = blocks[0]
+            if query.modes is not None:
+                weights = along_the_order(memory, weights, query.modes, read_modes)
+            found.append(values(weights, memory))
             memory = self._note_read(memory, weights)
         if source is not None:
-            value = value + contract(
-                "brs,brws->brw", source_weights, source.values, dtype
-            )
+            source_weights = blocks[-1]
+            if content is not None:
+                source_weights = source_weights * content[..., None]
+            found.append(mix_values(source_weights, source))
+        value = sum(found[1:], found[0])
         return memory, Read(value, weights, source_weights, null)
 
     def _note_read(self, memory, weights):

@@ -16,12 +16,12 @@ from wmlstm_jax.core.slots import contract, to_heads
 from wmlstm_jax.core.types import Array, Memory, Query, Source
 
 
-def match_keys(vector: Array, memory: Memory) -> Array:
+def match_keys(vector: Array, memory: Memory | Source) -> Array:
     """`q k_n`, `[B, R, N]`, of every slot, for `vector [B, R, K]`."""
     return contract("brk,brkn->brn", vector, memory.keys, vector.dtype)
 
 
-def mix_values(weights: Array, memory: Memory) -> Array:
+def mix_values(weights: Array, memory: Memory | Source) -> Array:
     """`sum_n a_n value_n`, `[B, R, W]`, for `weights [B, R, N]`."""
     return contract("brn,brwn->brw", weights, memory.values, weights.dtype)
 
@@ -40,7 +40,7 @@ def slot_logits(
 
 def source_logits(source: Source, query: Query) -> Array:
     """`q k_s`, `[B, R, S]`; -inf where there is no source token."""
-    logits = contract("brk,brks->brs", query.vector, source.keys, query.vector.dtype)
+    logits = match_keys(query.vector, source)
     return jnp.where(source.live[:, None], logits, -jnp.inf)
 
 
@@ -91,7 +91,7 @@ def along_the_order(
     mixed = jnp.zeros_like(content)
     for m, mode in enumerate(read_modes):
         moved = content
-        if mode != "content":
+        if isinstance(mode, int):
             inside = (place >= mode) & (place < num_slots + mode)
             shifted = jnp.roll(memory.weights, mode, axis=-1)
             moved = jnp.where(to_heads(inside, heads) & live, shifted, 0)

@@ -103,7 +103,8 @@ def unroll(
             params,
             config,
             carry,
-            StepInputs(xs, valid, tags, reset, targets),
+            xs,
+            (valid, tags, reset, targets),
             read_mask,
             source,
             backend=backend,
@@ -146,10 +147,10 @@ def _loop(params, config, carry, xs, valid, reset, tags, targets, read_mask, sou
 
 
 def _compiled(
-    params, config, carry, inputs, read_mask, source, *, backend, unroll, traced
+    params, config, carry, xs, marks, read_mask, source, *, backend, unroll, traced
 ):
     """Hoists what does not depend on the state, and runs the loop."""
-    xs, valid, tags, reset, targets = inputs.projected, *inputs[1:]
+    valid, tags, reset, targets = marks
     kernels = Kernels(_fused(config, params), params["read"].get("gates"))
     bias = params["bias"]
     scalars = Scalars(
