@@ -74,13 +74,11 @@ def from_flax(weights):
         leaves = [weights["if_" if name == "if" else name][leaf] for name in names]
         return jnp.concatenate(leaves, -1)
 
-    return {
+    parts = jax.eval_shape(lambda: core.init_params(jax.random.key(0), CONFIG))
+    return {part: {} for part in parts} | {
         "input": {"gates": gates("i", "kernel")[:, None]},
         "hidden": {"gates": gates("h", "kernel")[None]},
-        "current": {},
-        "read": {},
         "bias": {"gates": gates("h", "bias")[None]},
-        "memory": {},
     }
 
 

@@ -1,0 +1,171 @@
+"""What each policy discards, how policies compare, and that anyone may write one."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.core.small_cells import (
+    POLICIES,
+    B,
+    Blend,
+    K,
+    N,
+    R,
+    W,
+    random_inputs,
+    random_params,
+    small_cell,
+)
+from wmlstm_jax import core
+
+per_policy = pytest.mark.parametrize("policy", POLICIES)
+
+
+def ask(valid=True, salience=0.0, decay=0.0) -> core.Request:
+    """Asks for a slot; all but the salience is ones."""
+    ones = np.ones((B, R, max(K, W)), np.float32)
+    return core.Request(
+        key=ones[..., :K],
+        value=ones[..., :W],
+        tag=np.zeros(B, np.int32),
+        valid=np.broadcast_to(valid, B),
+        salience=np.broadcast_to(np.float32(salience), (B, 1)),
+        decay=np.full(1, decay, np.float32),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def write(config, memory, request):
+    return config.memory.write(memory, request)
+
+
+def choices(config, requests, memory=None):
+    """The slot of each row and request, -1 where nothing is written; the memory."""
+    memory = config.memory.init(config, B) if memory is None else memory
+    chosen = []
+    for request in requests:
+        memory, evicted = write(config, memory, request)
+        chosen.append(np.where(evicted.weights > 0, evicted.slots, -1)[:, 0, 0])
+    return np.stack(chosen, 1).tolist(), memory
+
+
+def test_fifo_goes_around_the_ring():
+    requests = [ask(valid=[True, turn != 1]) for turn in range(2 * N)]
+    chosen, memory = choices(small_cell(), requests)
+    assert chosen == [[0, 1, 2, 0, 1, 2], [0, -1, 1, 2, 0, 1]]
+    np.testing.assert_array_equal(memory.head, [[0], [2]])
+
+
+def test_fifo_passes_over_pins_and_keeps_the_order_of_the_others():
+    config = small_cell(num_slots=4)
+    memory = config.memory.init(config, B)
+    _, memory = choices(config, [ask()] * 4, memory)
+    pinned = np.zeros((B, 1, 4), bool)
+    pinned[0, 0, [0, 2]] = pinned[1, 0, 3] = True
+    chosen, memory = choices(config, [ask()] * 5, memory._replace(pinned=pinned))
+    assert chosen == [[1, 3, 1, 3, 1], [0, 1, 2, 0, 1]]
+    memory = memory._replace(pinned=np.zeros_like(pinned))
+    assert choices(config, [ask()] * 4, memory)[0] == [[2, 3, 0, 1]] * B
+
+
+# Halves and small integers: every worth is exact, and ties are common.
+scores = st.integers(-2, 2).map(float)
+
+
+@given(
+    st.lists(st.tuples(scores, scores, st.booleans()), min_size=1, max_size=12),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.sets(st.integers(0, N - 1), max_size=N),
+)
+@settings(max_examples=60)
+def test_salience_discards_the_lowest_of_slots_and_newcomer(stream, decay, pins):
+    config = small_cell(core.Salience())
+    requests = [
+        ask([True, valid], [[first], [second]], decay)
+        for first, second, valid in stream
+    ]
+    memory = config.memory.init(config, B)
+    pinned = np.isin(np.arange(N), list(pins))
+    memory = memory._replace(pinned=np.broadcast_to(pinned, (B, 1, N)))
+    chosen, _ = choices(config, requests, memory)
+    for row in range(B):
+        slots, clock = {}, 0  # slot: (salience, when it was written)
+        for turn, request in enumerate(requests):
+            wanted, newcomer = -1, request.salience[row, 0]
+            free = [n for n in range(N) if n not in slots and n not in pins]
+            if request.valid[row]:
+                full = {
+                    n: (salience - decay * (clock - when), when)
+                    for n, (salience, when) in slots.items()
+                }
+                if free:
+                    wanted = free[0]
+                elif full:
+                    # The lowest; of equals the oldest, and the newcomer is younger.
+                    lowest = min(full, key=full.get)
+                    wanted = lowest if newcomer >= full[lowest][0] else -1
+                if wanted >= 0:
+                    slots[wanted] = (newcomer, clock)
+                clock += 1
+            assert chosen[row][turn] == wanted
+
+
+@per_policy
+def test_settings_compare_by_value(policy):
+    same, config = type(policy)(), small_cell(policy)
+    assert policy == same and hash(policy) == hash(same)
+    assert core.SlotMemory(N, policy=same) == config.memory
+    assert config == small_cell(same) and hash(config) == hash(small_cell(same))
+    others = [p for p in POLICIES if p != policy]
+    assert len(others) == len(POLICIES) - 1
+    for different in (small_cell(others[0]), small_cell(policy, N + 1)):
+        assert config != different and len({config, different}) == 2
+
+
+def test_equal_settings_are_traced_once():
+    traced = []
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(config, params, carry, xs):
+        traced.append(config.memory.policy)
+        return core.unroll(params, config, carry, xs)[1]
+
+    for policy in (core.Fifo, core.Salience, core.Fifo, core.Salience):
+        config = small_cell(policy())
+        xs = random_inputs(config, length=2)
+        run(config, random_params(config), core.init_carry(config, B), xs)
+    assert traced == [core.Fifo(), core.Salience()]
+
+
+@per_policy
+def test_a_cell_computes_what_its_policy_declares(policy):
+    config = small_cell(policy, num_blocks=2)
+    params, memory = random_params(config), config.memory.init(config, B)
+    declared = "salience" in policy.request_fields
+    assert declared == (policy == core.Salience())
+    for origin in ("input", "hidden", "bias"):
+        assert ("salience" in params[origin]) == declared
+    assert ("decay" in params["memory"]) == declared
+    assert (memory.salience is not None) == declared
+    assert (memory.usage is not None) == policy.ranks_by_reads
+
+
+def test_a_soft_write_mixes_by_its_weights():
+    config = small_cell(Blend(most=0.5))
+    rng = np.random.default_rng(0)
+    memory, values = config.memory.init(config, B), np.zeros((B, R, W, N))
+    # What dead slots hold is no part of the mixture.
+    memory = memory._replace(values=memory.values + 7)
+    for _ in range(3):
+        value = rng.normal(size=(B, R, W)).astype(np.float32)
+        request = ask()._replace(value=value)
+        _, share = config.memory.policy.select(memory, request)
+        share = np.asarray(share)[:, :, None]  # [B, 1, 1, N]: one group
+        values = (1 - share) * values + share * value[..., None]
+        memory, _ = write(config, memory, request)
+        np.testing.assert_allclose(memory.values, values, rtol=1e-5, atol=1e-6)
+        assert memory.live.all()
