@@ -39,8 +39,11 @@ class Run(NamedTuple):
             self.optimizer,
             self.config.data.batch_size,
         )
+        # Made on one device and then spread: on CPU, a QR of more than 64 rows waits
+        # for threads that its fellows on the other devices hold.
+        state = jax.jit(init)(jax.random.key(self.config.seed))
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.template)
-        return jax.jit(init, out_shardings=shardings)(jax.random.key(self.config.seed))
+        return jax.device_put(state, shardings)
 
     def empty_carry(self) -> Carries:
         """The state of the streams before the first token, over the devices."""
