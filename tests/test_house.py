@@ -32,7 +32,7 @@ def project_files():
     for path in sorted(ROOT.rglob("*")):
         parts = path.relative_to(ROOT).parts
         hidden = any(p in _SKIPPED or p.endswith(".egg-info") for p in parts)
-        caches = any(p.startswith(".") and p.endswith("_cache") for p in parts)
+        caches = any(p.endswith("_cache") or p == ".hypothesis" for p in parts)
         if path.is_file() and not hidden and not caches and path.suffix in _TEXT:
             yield path
 

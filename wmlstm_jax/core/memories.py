@@ -260,7 +260,7 @@ def wipe(memory: Memory) -> Memory:
         leaf = getattr(memory, field)
         if leaf is not None:
             wiped[field] = jnp.where(align(live, leaf), leaf, blank.get(field, 0))
-    wiped["slot_epoch"] = jnp.where(live, 0, -1)
+    wiped["slot_epoch"] = jnp.where(live, 0, -1).astype(jnp.int32)
     return memory._replace(**wiped, epoch=jnp.zeros_like(memory.epoch))
 
 
