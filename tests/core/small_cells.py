@@ -11,8 +11,9 @@ import pytest
 
 from wmlstm_jax import core
 
-# T is long enough for three slots to be overwritten, and no multiple of its root.
-T, B, D, H, R, K, W, N = 7, 2, 2, 4, 2, 3, 2, 3
+# T is long enough for three slots to be overwritten, and no multiple of its root;
+# R is enough for two blocks of two heads.
+T, B, D, H, R, K, W, N = 7, 2, 2, 4, 4, 3, 2, 3
 
 POLICIES = (core.Fifo(), core.Salience())
 BACKENDS = ("loop", "scan", "rollback", "remat")
@@ -40,7 +41,7 @@ class Blend(core.Policy):
 
 
 def small_cell(policy=POLICIES[0], num_slots=N, **settings) -> core.CellConfig:
-    """A cell of two heads and three slots, but for the settings that are given."""
+    """A cell of four heads and three slots, but for the settings that are given."""
     sizes = dict(input_dim=D, hidden_dim=H, num_heads=R, key_dim=K, value_dim=W)
     memory = core.SlotMemory(num_slots, policy=policy)
     return core.CellConfig(**sizes | settings, memory=memory)

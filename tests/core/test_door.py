@@ -30,7 +30,7 @@ from wmlstm_jax import core
         ("value_dim", 1.5, "an integer"),
         ("num_blocks", 0, "at least 1"),
         ("num_blocks", 3, f"a divisor of hidden_dim = {H}"),
-        ("num_blocks", H, f"a divisor of num_heads = {R}"),
+        ("num_blocks", 2 * R, f"a divisor of hidden_dim = {H}"),
         ("read_modes", ["content"], "a tuple"),
         ("read_modes", (), "once"),
         ("read_modes", (0, 1), '"content" in it once'),
@@ -54,6 +54,14 @@ def test_cell_config_refuses(field, was, should):
     refused = {field: was}
     name = f"CellConfig.{field} is "
     assert_refuses(lambda: small_cell(**refused), name, repr(was), should)
+
+
+def test_heads_are_divided_among_the_blocks():
+    assert_refuses(
+        lambda: small_cell(num_heads=3, num_blocks=2),
+        "CellConfig.num_blocks is 2",
+        "a divisor of num_heads = 3",
+    )
 
 
 @pytest.mark.parametrize("was", [3, None, core.Fifo(), core.SlotMemory])

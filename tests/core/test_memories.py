@@ -251,13 +251,13 @@ def test_groups_choose_for_themselves(policy):
     request = ask(rng, config, salience=high)
     after, evicted = write(config, memory, request)
     np.testing.assert_array_equal(evicted.slots[..., 0], [[0, 1]] * B)
-    for head, slot in ((0, 0), (1, 1)):
+    for g, slot in ((0, 0), (1, 1)):
+        heads, others = heads_of(config, g), [n for n in range(N) if n != slot]
         np.testing.assert_array_equal(
-            after.keys[:, head, :, slot], request.key[:, head]
+            after.keys[:, heads, :, slot], request.key[:, heads]
         )
-        others = [n for n in range(N) if n != slot]
         np.testing.assert_array_equal(
-            after.keys[:, head][..., others], memory.keys[:, head][..., others]
+            after.keys[:, heads][..., others], memory.keys[:, heads][..., others]
         )
     # One group may refuse what the other keeps.
     if policy == core.Salience():

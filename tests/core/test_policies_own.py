@@ -13,6 +13,9 @@ from tests.core.small_cells import (
     B,
     Blend,
     H,
+    K,
+    R,
+    W,
     assert_trees_close,
     quick_jit,
     random_inputs,
@@ -86,20 +89,20 @@ def differentiated(config, backend):
 
 
 @pytest.mark.parametrize(
-    ("policy", "num_slots", "written"),
-    # When the slots of a row were written that asked three times.
+    ("policy", "num_slots", "piece", "written"),
+    # How many steps are undone at once; and when the slots of a row were written that
+    # asked three times.
     [
-        (Youngest(), 2, [0, 2]),
-        (LeastRead(copies=2), 3, [2, 2, 1]),
-        (Blend(), 2, [2, 2]),
+        (Youngest(), 2, 3, [0, 2]),
+        (LeastRead(copies=2), 3, 2, [2, 2, 1]),
+        (Blend(), 2, None, [2, 2]),
     ],
     ids=["youngest", "least_read", "blend"],
 )
 def test_a_policy_of_ones_own_works_in_every_backend(
-    policy, num_slots, written, x64, monkeypatch
+    policy, num_slots, piece, written, x64, monkeypatch
 ):
-    # The three steps are undone in two pieces.
-    monkeypatch.setattr("wmlstm_jax.core.rollback.PIECE", 2)
+    monkeypatch.setattr("wmlstm_jax.core.rollback.PIECE", piece)
     config = small_cell(policy, num_slots, dtype="float64", memory_dtype="float64")
     wanted = differentiated(config, "loop")
     _, (_, carry) = wanted
@@ -107,3 +110,20 @@ def test_a_policy_of_ones_own_works_in_every_backend(
     for backend in BACKENDS[1:]:
         if backend != "rollback" or policy.hard:
             assert_trees_close(differentiated(config, backend), wanted, **EXACT)
+
+
+def test_usage_is_kept_for_policies_that_rank_by_reads():
+    config = small_cell(LeastRead(copies=1), num_slots=2)
+    ones = jnp.ones((B, R, K))
+    request = core.Request(
+        key=ones,
+        value=ones[..., :W],
+        tag=jnp.zeros(B, jnp.int32),
+        valid=jnp.array([True, False]),
+    )
+    memory, _ = config.memory.write(config.memory.init(config, B), request)
+    np.testing.assert_array_equal(memory.usage[:, 0], [[1, 0], [0, 0]])
+    memory, read = config.memory.read(memory, core.Query(ones, jnp.zeros(R)))
+    wanted = 0.5 * np.array([[1, 0], [0, 0]]) + read.weights.sum(1)
+    np.testing.assert_allclose(memory.usage[:, 0], wanted, rtol=1e-6)
+    assert memory.usage[0, 0, 0] > 1

@@ -16,6 +16,7 @@ from tests.core.small_cells import (
     small_cell,
 )
 from wmlstm_jax import core
+from wmlstm_jax.core.equations import project_groups, project_input
 
 CELLS = {
     "fifo": small_cell(read_modes=("content", 0, 1, -1)),
@@ -154,3 +155,13 @@ def test_bfloat16_products_stay_near_float32():
         assert np.max(error) > 1e-5  # the products were narrow indeed
         # Nothing adds up over time.
         assert np.max(error[-50:]) < 2 * np.max(error[:50])
+
+
+def test_bfloat16_products_are_summed_in_float32():
+    count = 1001  # which bfloat16, with its 8 bits, rounds to 1000
+    config = small_cell(dtype="bfloat16")
+    ones = jnp.ones((1, count))
+    grouped = project_groups(config, ones, jnp.ones((1, count, 1)))
+    from_input = project_input(config, ones, jnp.ones((count, 1, 1)))
+    for total in (grouped, from_input):
+        assert total.dtype == np.float32 and total.item() == count
