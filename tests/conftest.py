@@ -1,18 +1,24 @@
-"""What every test runs under: eight CPU devices, float32, no caches on disk."""
+"""What every test runs under: eight CPU devices, float32, one cache of programs."""
 
 import os
+from pathlib import Path
 
 # Before JAX is imported. A GPU machine names its platform: JAX_PLATFORMS=cuda,cpu.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 _DEVICES = "--xla_force_host_platform_device_count=8"
 if _DEVICES not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}".strip()
+# Most of the time goes into compiling small programs, many of them twice: what one
+# worker or script compiled, no other has to, and neither has the next run.
+_CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 import pytest
 from hypothesis import settings
 
-jax.config.update("jax_enable_compilation_cache", False)
 # Eight devices share two cores: with several programs in flight, one that waits for
 # the other devices can hold the threads that they wait for.
 jax.config.update("jax_cpu_enable_async_dispatch", False)

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,15 +23,15 @@ SIZES = dict(num_heads=2, key_dim=3, value_dim=2, readout=True)
 
 def make(**changes):
     config = CellConfig(4, 6, **SIZES | dict(memory=SlotMemory(5)) | changes)
-    params = init_params(jax.random.key(0), config)
+    params = jax.jit(init_params, static_argnums=1)(jax.random.key(0), config)
     # Away from the symmetric start, every leaf on its own.
-    keys = jax.random.split(jax.random.key(1), len(jax.tree.leaves(params)))
-    noise = jax.tree.unflatten(jax.tree.structure(params), list(keys))
+    rng = np.random.default_rng(1)
     return config, jax.tree.map(
-        lambda leaf, key: leaf + 0.3 * jax.random.normal(key, leaf.shape), params, noise
+        lambda leaf: leaf + 0.3 * rng.normal(size=leaf.shape).astype(leaf.dtype), params
     )
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def run(params, config):
     xs = jax.random.normal(jax.random.key(2), (LENGTH, BATCH, 4))
     return unroll(params, config, init_carry(config, BATCH), xs)[0]
@@ -37,28 +39,29 @@ def run(params, config):
 
 def by_hand(params, config, carry):
     """One head and row at a time, from the equations."""
+    carry, params = jax.device_get((carry, params))
     memory, scalars = carry.memory, params["memory"]
     found = []
     for b in range(BATCH):
         for r in range(config.num_heads):
             g = r * config.num_blocks // config.num_heads
             width = config.hidden_dim // config.num_blocks
-            hidden = np.asarray(carry.hidden[b, g * width : (g + 1) * width])
-            query = hidden @ np.asarray(params["final"]["readout"][g])
-            query = (query + np.asarray(params["bias"]["readout"][g])).reshape(-1, 3)
+            hidden = carry.hidden[b, g * width : (g + 1) * width]
+            query = hidden @ params["final"]["readout"][g]
+            query = (query + params["bias"]["readout"][g]).reshape(-1, 3)
             query = query[r % len(query)]
-            beta = 8 * reference.sigmoid(np.asarray(scalars["readout_sharpness"][r]))
+            beta = 8 * reference.sigmoid(scalars["readout_sharpness"][r])
             vector = reference.rms(query) * beta / np.sqrt(3)
             live = np.flatnonzero(memory.live[b, g])
-            logits = [np.asarray(scalars["null_logit"][r])]
+            logits = [scalars["null_logit"][r]]
             for n in live:
                 bias = 0.0
                 if memory.salience is not None:
-                    decay = reference.softplus(np.asarray(scalars["decay"][g]))
+                    decay = reference.softplus(scalars["decay"][g])
                     bias = memory.salience[b, g, n] - decay * memory.age[b, g, n]
-                logits.append(vector @ np.asarray(memory.keys[b, r, :, n]) + bias)
+                logits.append(vector @ memory.keys[b, r, :, n] + bias)
             weights = reference.softmax(np.array(logits, np.float64))[1:]
-            found.append(np.asarray(memory.values[b, r][:, live]) @ weights)
+            found.append(memory.values[b, r][:, live] @ weights)
     found = np.array(found).reshape(BATCH, -1)
     return np.concatenate([carry.hidden, found], axis=1)
 

@@ -34,19 +34,19 @@ def given_config(holder: flags.FlagHolder) -> TrainConfig:
     return parse_config(holder.value)
 
 
-def run_script(main: Callable[[], None]) -> None:
+def run_script(main: Callable[[], None], stopped: str = "stopped.") -> None:
     """Parses the flags and runs `main`; a mistake of the user becomes one sentence.
 
     Such a mistake is a flag that does not parse, or a `ValueError` that this package
     itself raised; anything else is a fault and keeps its traceback. Exits with 2 after
-    a mistake and with 130 when interrupted.
+    a mistake, and with 130 when interrupted, which `stopped` says.
     """
     # What the libraries tell of their own doings; --verbosity=0 shows it.
     logging.set_verbosity(logging.WARNING)
     try:
         app.run(lambda _: _guarded(main), flags_parser=_parse_flags)
     except KeyboardInterrupt:
-        _leave("stopped; the same command resumes from the last checkpoint.", 130)
+        _leave(stopped, 130)
 
 
 def _guarded(main):
@@ -54,7 +54,9 @@ def _guarded(main):
         main()
     except ValueError as error:
         last, _ = list(traceback.walk_tb(error.__traceback__))[-1]
-        if not last.f_globals.get("__name__", "").startswith("wmlstm_jax"):
+        # Under `python -m` a module is named __main__; its specification knows better.
+        module = last.f_globals.get("__spec__")
+        if module is None or not module.name.startswith("wmlstm_jax"):
             raise
         _leave(str(error), 2)
 
