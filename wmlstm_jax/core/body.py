@@ -82,11 +82,14 @@ def direct(config: CellConfig, kernels: Kernels) -> Products:
     return Products(gates, match_keys, mix_values, match_keys)
 
 
-def split_step(config: CellConfig, inputs: StepInputs, z: Array) -> tuple[Parts, Parts]:
+def split_step(
+    config: CellConfig, kernels: Kernels, inputs: StepInputs, z: Array
+) -> tuple[Parts, Parts]:
     """Takes the projections of a step apart.
 
     Args:
       config: the settings.
+      kernels: for their biases.
       inputs: of this step.
       z: `[B, G, P]`, the product of the hidden state with `Kernels.hidden`.
 
@@ -104,6 +107,8 @@ def split_step(config: CellConfig, inputs: StepInputs, z: Array) -> tuple[Parts,
             # The recurrent product of a zero state is zero.
             part = jnp.where(inputs.reset[:, None, None], 0, part)
         parts[to] = parts[to] + part if to in parts else part
+    for to, bias in kernels.bias.items():
+        parts[to] = parts[to] + bias
     return parts, late
 
 
@@ -240,7 +245,7 @@ def advance(
       The state, the memory, what is emitted, and what the pending write evicted.
     """
     z = project_groups(config, state.hidden, kernels.hidden)
-    parts, late = split_step(config, inputs, z)
+    parts, late = split_step(config, kernels, inputs, z)
     evicted = None
     if memory is not None and state.pending is not None:
         request = before(config, scalars, state.pending, late)

@@ -44,12 +44,16 @@ def lstm(config: CellConfig, gates: Array, cell: Array) -> tuple[Array, Array, A
     Returns:
       The new hidden and cell, `[B, H]`, and the squashed gates, `[B, 4, H]`.
     """
-    batch, groups = gates.shape[:2]
+    batch = gates.shape[0]
     if config.gradient_clip is not None:
         gates = clip_cotangent(config.gradient_clip, gates)
-    gates = gates.reshape(batch, groups, 4, -1).swapaxes(1, 2).reshape(batch, 4, -1)
-    enter, forget = jax.nn.sigmoid(gates[:, 0]), jax.nn.sigmoid(gates[:, 1])
-    candidate, leave = jnp.tanh(gates[:, 2]), jax.nn.sigmoid(gates[:, 3])
+    # Pieces of a split are put together again by the backward pass in one go.
+    quarter = gates.shape[-1] // 4
+    enter, forget, candidate, leave = (
+        gate.reshape(batch, -1) for gate in jax.lax.split(gates, [quarter] * 4, axis=2)
+    )
+    enter, forget = jax.nn.sigmoid(enter), jax.nn.sigmoid(forget)
+    candidate, leave = jnp.tanh(candidate), jax.nn.sigmoid(leave)
     if config.cap_input_gate:
         enter = jnp.minimum(enter, 1 - forget)
     cell = forget * cell + enter * candidate

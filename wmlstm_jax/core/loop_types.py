@@ -14,6 +14,7 @@ class Kernels(NamedTuple):
 
     hidden: Array  # [G, Hg, P]: everything that is projected from the hidden state
     read: Array | None  # [G, Rg*W, 4*Hg]
+    bias: Parts  # [G, width] each, of projections that the input has a part in
 
 
 class Scalars(NamedTuple):
@@ -29,7 +30,7 @@ class Scalars(NamedTuple):
 class StepInputs(NamedTuple):
     """What one step is given; stacked over time outside the loop."""
 
-    projected: Parts  # the input's part of every projection, with biases
+    projected: Parts  # the input's part of every projection
     valid: Array  # [B] bool
     tag: Array  # [B] int32
     reset: Array | None  # [B] bool

@@ -6,7 +6,7 @@ products over contiguous memory. Every function is pure; a write touches k slots
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -264,7 +264,7 @@ def wipe(memory: Memory) -> Memory:
     return memory._replace(**wiped, epoch=jnp.zeros_like(memory.epoch))
 
 
-def _take_or_none(leaf: Array | None, slots: Array) -> Array | None:
+def _take_or_none(leaf: Array | None, slots: Array) -> Any:
     return None if leaf is None else take(leaf, slots)
 
 

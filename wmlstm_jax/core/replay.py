@@ -6,7 +6,7 @@ makes one product of the cotangents of many steps.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -20,7 +20,7 @@ from wmlstm_jax.core.window import Window, meet, to_columns, to_view
 class Transposed(NamedTuple):
     """The large weights as their transposed products want them."""
 
-    hidden: dict[str, Array]  # [G, width, Hg] of each projection
+    hidden: Array  # [G, P, Hg]
     read: Array | None  # [G, 4*Hg, Rg*W]
 
 
@@ -28,7 +28,7 @@ def kept_products(
     config: CellConfig,
     transposed: Transposed,
     window: Window | None,
-    owner: Array | None,
+    owner: Any,
     kept: tuple,
     taps: tuple,
     noted: dict,

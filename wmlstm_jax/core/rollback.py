@@ -18,13 +18,11 @@ from wmlstm_jax.core.body import after, before, direct, split, split_step
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import project_groups
 from wmlstm_jax.core.loop_types import Kernels, State, StepInputs
+from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.pieces import fold, piece_length, unfold
 from wmlstm_jax.core.replay import Transposed
-from wmlstm_jax.core.rollback_piece import (
-    Kept,
-    Later,
-    piece_backward,
-)
+from wmlstm_jax.core.rollback_piece import Kept, Later, piece_backward
+from wmlstm_jax.core.tape import Tape, blank_tape, scan_tape
 from wmlstm_jax.core.trees import partition
 from wmlstm_jax.core.types import Array
 
@@ -65,18 +63,21 @@ def _rollback(static, kernels, scalars, state, memory, xs):
     config, unroll, _ = static
 
     def turn(carry, inputs):
-        *carry, emitted, _ = _forward(config, kernels, scalars, *carry, inputs)
-        return tuple(carry), emitted
+        state, memory = carry
+        state, memory, emitted, *_ = _forward(
+            config, kernels, scalars, state, memory, inputs
+        )
+        return (state, memory), emitted
 
     (state, memory), emitted = jax.lax.scan(turn, (state, memory), xs, unroll=unroll)
     return state, memory, emitted
 
 
 def _forward(config, kernels, scalars, state, memory, inputs):
-    """One turn of the loop, and what has to be kept of it."""
+    """One turn of the loop, what has to be kept of it, and what goes on the tape."""
     z = project_groups(config, state.hidden, kernels.hidden)
-    parts, late = split_step(config, inputs, z)
-    evicted, rows, noted = None, {}, {"gates": parts["gates"], "value": None}
+    parts, late = split_step(config, kernels, inputs, z)
+    evicted, rows, noted = None, {}, dict(parts)
     if memory is not None:
         request = before(config, scalars, state.pending, late)
         memory, evicted = config.memory.write(memory, request)
@@ -95,46 +96,44 @@ def _forward(config, kernels, scalars, state, memory, inputs):
     new_state, memory, emitted = after(
         config, scalars, state, parts, late, memory, inputs, products
     )
-    kept = Kept(
-        cell=state.cell,
-        pending=state.pending,
-        rows=rows,
-        evicted=evicted,
-        parts={to: part for to, part in parts.items() if to in ("query", "modes")},
-        late=late,
-        gates=noted["gates"],
-        value=noted["value"],
-    )
-    return new_state, memory, emitted, kept
+    kept = Kept(state.cell, state.pending, rows, evicted, noted.get("value"))
+    return new_state, memory, emitted, kept, Tape(noted, late)
 
 
 def _rollback_forward(static, kernels, scalars, state, memory, xs):
     config, unroll, _ = static
-    first = state.hidden
+    first, tape = state.hidden, blank_tape(config, xs.projected)
 
-    def turn(carry, inputs):
-        *carry, emitted, kept = _forward(config, kernels, scalars, *carry, inputs)
-        return tuple(carry), (emitted, kept)
+    def turn(carry, inputs, old):
+        state, memory = carry
+        inputs = inputs._replace(projected=inputs.projected | old.own)
+        state, memory, emitted, kept, new = _forward(
+            config, kernels, scalars, state, memory, inputs
+        )
+        own = {to: new.own[to] for to in old.own}
+        return (state, memory), new._replace(own=own), (emitted, kept)
 
-    (state, memory), (emitted, kept) = jax.lax.scan(
-        turn, (state, memory), xs, unroll=unroll
+    beside = {to: part for to, part in xs.projected.items() if to not in tape.own}
+    (state, memory), tape, (emitted, kept) = scan_tape(
+        turn, (state, memory), xs._replace(projected=beside), tape, unroll=unroll
     )
-    residuals = kernels, scalars, memory, xs, kept, first, emitted.hidden, emitted.seen
-    return (state, memory, emitted), residuals
+    outputs = first, emitted.hidden, emitted.seen
+    xs = xs._replace(projected={})
+    return (state, memory, emitted), (kernels, scalars, memory, xs, kept, tape, outputs)
 
 
 def _rollback_backward(static, residuals, cotangents):
     config, unroll, piece = static
-    kernels, scalars, memory, xs, kept, first, hiddens, seen = residuals
+    kernels, scalars, memory, xs, kept, tape, outputs = residuals
     d_state, d_memory, d_emitted = cotangents
     transposed = _transposed(config, kernels)
     floats, _ = partition(scalars)
 
-    def run_piece(carry, steps):
+    def run_piece(carry, steps, tape):
         d_state, d_content, d_weights, d_scalars, memory = carry
         later = Later(d_state, d_weights, d_scalars, None, [], None, None)
         return piece_backward(
-            config, unroll, transposed, scalars, memory, steps, d_content, later
+            config, unroll, transposed, scalars, memory, steps, tape, d_content, later
         )
 
     d_content, d_weights = _content_of(d_memory)
@@ -142,14 +141,14 @@ def _rollback_backward(static, residuals, cotangents):
     d_content = {f: g.astype(config.state_dtype) for f, g in d_content.items()}
     zeros = jax.tree.map(jnp.zeros_like, floats)
     start = (partition(d_state)[0], d_content, d_weights, zeros, memory)
-    xs_without = xs._replace(projected={})
-    steps = fold((xs_without, kept, partition(d_emitted)[0]), piece)
-    end, d_parts = jax.lax.scan(run_piece, start, steps, reverse=True)
+    steps = fold((xs, kept, partition(d_emitted)[0]), piece)
+    end, tape, d_beside = scan_tape(
+        run_piece, start, steps, fold(tape, piece), reverse=True
+    )
     d_state, d_content, d_weights, d_scalars, _ = end
-    d_parts = jax.tree.map(unfold, d_parts)
-    lefts = first, hiddens, seen
-    d_kernels = _weight_gradients(config, kernels, xs.reset, lefts, d_parts)
-    d_projected = {to: d_parts[to] for to in xs.projected}
+    d_parts = jax.tree.map(unfold, {**tape.own, **tape.late, **d_beside})
+    d_kernels = _weight_gradients(config, kernels, xs.reset, outputs, d_parts)
+    d_projected = {to: d_parts[to] for to in projection_sizes(config)["input"]}
     d_inputs = StepInputs(d_projected, None, None, None, None)
     if memory is not None:
         d_content = {
@@ -168,12 +167,12 @@ def _transposed(config, kernels: Kernels) -> Transposed:
         return jax.lax.optimization_barrier(turned)
 
     return Transposed(
-        hidden={to: turn_round(k) for to, k in split(config, kernels.hidden).items()},
+        hidden=turn_round(kernels.hidden),
         read=None if kernels.read is None else turn_round(kernels.read),
     )
 
 
-def _weight_gradients(config, kernels, reset, lefts, d_parts):
+def _weight_gradients(config, kernels, reset, outputs, d_parts) -> Kernels:
     """The gradients of the large weights: one product each over all steps."""
 
     def over_steps(left, kernel, cotangent):
@@ -182,7 +181,7 @@ def _weight_gradients(config, kernels, reset, lefts, d_parts):
         project = functools.partial(project_groups, config, rows)
         return jax.vjp(project, kernel)[1](cotangent)[0]
 
-    first, hiddens, seen = lefts
+    first, hiddens, seen = outputs
     before = jnp.concatenate([first[None], hiddens[:-1]])
     fresh = before if reset is None else jnp.where(reset[..., None], 0, before)
     gradients = [
@@ -192,7 +191,8 @@ def _weight_gradients(config, kernels, reset, lefts, d_parts):
     read = kernels.read
     if read is not None:
         read = over_steps(seen, read, d_parts["gates"])
-    return Kernels(jnp.concatenate(gradients, -1), read)
+    bias = {to: d_parts[to].sum((0, 1)) for to in kernels.bias}
+    return Kernels(jnp.concatenate(gradients, -1), read, bias)
 
 
 def _content_of(memory) -> tuple[dict[str, Array], Array | None]:

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from wmlstm_jax.core.body import after, before
+from wmlstm_jax.core.body import after, before, fused_sizes
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import address, project_groups
 from wmlstm_jax.core.loop_types import Emitted, Pending, Scalars, State, StepInputs
 from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.replay import Transposed, kept_products
 from wmlstm_jax.core.slots import align, put, take
+from wmlstm_jax.core.tape import Tape, scan_tape
 from wmlstm_jax.core.trees import add, combine, partition
 from wmlstm_jax.core.types import Array, Evicted, Memory
 from wmlstm_jax.core.window import (
@@ -32,9 +33,6 @@ class Kept(NamedTuple):
     pending: Pending | None  # likewise
     rows: dict  # the memory's row leaves when it was read
     evicted: Evicted | None
-    parts: dict  # [B, G, width] of the read's projections
-    late: dict  # [B, G, width] of what the step before left undone
-    gates: Array  # [B, G, 4*Hg], before their squashing
     value: Array | None  # [B, R, W]: what the slots gave
 
 
@@ -45,9 +43,9 @@ class Later(NamedTuple):
     weights: Array | None  # [B, R, N]: of the last read
     scalars: Any  # so far
     salience: Array | None  # [B, G, E]: of the columns, so far
-    keys: list  # [C, B, R, I] each: what reads gave to the items' products with keys
-    weighed: Array | None  # [C, B, R, I]: the weights of the items
-    values: Array | None  # [C, B, R, W]: what reads gave to what they got
+    keys: list  # [B, R, C, E] each: what reads gave to their products with keys
+    weighed: Array | None  # [B, R, C, E]: the weights of the columns
+    values: Array | None  # [B, R, C, W]: what reads gave to what they got
 
 
 def piece_backward(
@@ -57,6 +55,7 @@ def piece_backward(
     scalars: Scalars,
     memory: Memory | None,
     steps: tuple[StepInputs, Kept, Emitted],
+    tape: Tape,
     d_content: dict,
     later: Later,
 ):
@@ -70,57 +69,63 @@ def piece_backward(
       memory: after the piece, or None without slots.
       steps: what the piece was given, what was kept, and the cotangents of what it
         emitted; leaves lead with C.
+      tape: the projections of the piece; those of the gates before their squashing.
       d_content: the cotangents of the memory's contents after the piece.
       later: the other cotangents after it.
 
     Returns:
       The cotangents before the piece (state, contents, last weights, scalars) with the
-      memory before it, and the cotangents of the projections, `[C, B, G, width]` each.
+      memory before it, the cotangents of what is on the tape, and those of the other
+      projections, `[C, B, G, width]` each.
     """
     inputs, kept, d_emitted = steps
-    window, inherited, asked, products, owner = None, {}, [], [], None
+    window, asked, products, owner, inherited = None, [], [], None, {}
     length = inputs.valid.shape[0]
     if memory is not None:
         requests = jax.vmap(functools.partial(before, config, scalars))(
-            kept.pending, kept.late
+            kept.pending, tape.late
         )
         epoch = kept.rows["epoch"]
         window = open_window(config, memory, kept.evicted, requests, epoch)
         owner = window.owner
         overwritten, stays = survivors(window)
-        inherited = {f: inherit(g, window, stays) for f, g in d_content.items()}
-        asked = _asked(config, scalars, kept)
+        inherited = {f: inherit(g, window, stays, length) for f, g in d_content.items()}
+        asked = _asked(config, scalars, tape)
         products = [match_all(window, vectors) for vectors in asked]
+        asked = [jnp.moveaxis(vectors, 0, 2) for vectors in asked]
         later = _nothing_later(window, kept, later, length, len(asked))
 
-    def turn(later, step):
+    def turn(later, step, old):
         return _turn_backward(
-            config, transposed, scalars, window, inherited, asked, later, step
+            config, transposed, scalars, window, asked, later, step, old
         )
 
     index = jnp.arange(length, dtype=jnp.int32)
-    later, (d_products, weighed, d_parts) = jax.lax.scan(
+    later, tape, d_beside = scan_tape(
         turn,
         later,
-        (index, inputs, kept, d_emitted, owner, products),
+        (index, inputs, kept, d_emitted, owner, products, inherited),
+        tape,
         reverse=True,
         unroll=unroll,
     )
     if memory is not None:
         cut = config.memory.num_slots
-        gained = {"values": _outer(weighed[..., :cut], later.values)}
-        pairs = zip(d_products, asked, strict=True)
-        gained["keys"] = sum(_outer(d[..., :cut], v) for d, v in pairs)
+        gained = {"values": _outer(later.weighed[..., :cut], later.values)}
+        for products, vectors in zip(later.keys, asked, strict=True):
+            outer = _outer(products[..., :cut], vectors)
+            gained["keys"] = gained["keys"] + outer if "keys" in gained else outer
         if later.salience is not None:
             gained["salience"] = later.salience[..., :cut]
         d_content = {
             f: before_the_piece(g, overwritten, gained[f]) for f, g in d_content.items()
         }
         memory = window.start
-    return (later.state, d_content, later.weights, later.scalars, memory), d_parts
+    end = later.state, d_content, later.weights, later.scalars, memory
+    return end, tape, d_beside
 
 
-def _asked(config, scalars, kept):
+def _asked(config, scalars, tape):
     """What the read, and the pointer if there is one, asked with: `[C, B, R, K]`."""
 
     def addresses(vectors, sharpness):
@@ -128,29 +133,30 @@ def _asked(config, scalars, kept):
             vectors
         )
 
-    asked = [addresses(kept.parts["query"], "sharpness")]
-    if "current_copy" in kept.late:
-        vectors = kept.late["current_copy"] + scalars.copy_bias
+    asked = [addresses(tape.own["query"], "sharpness")]
+    if "current_copy" in tape.late:
+        vectors = tape.late["current_copy"] + scalars.copy_bias
         asked.append(addresses(vectors, "copy_sharpness"))
     return asked
 
 
 def _nothing_later(window, kept, later, length, num_asked):
     """Empty accumulators for the columns of a piece."""
-    batch, heads = kept.value.shape[1:3]
-    items = jnp.zeros((length, batch, heads, window.slots.shape[-1]), kept.value.dtype)
+    batch, heads, width = kept.value.shape[1:]
+    num_columns = window.slot_epoch.shape[-1]
+    columns = jnp.zeros((batch, heads, length, num_columns), kept.value.dtype)
     salience = window.salience
     return later._replace(
         salience=None if salience is None else jnp.zeros_like(salience),
-        keys=[items] * num_asked,
-        weighed=items,
-        values=jnp.zeros_like(kept.value),
+        keys=[columns] * num_asked,
+        weighed=columns,
+        values=jnp.zeros((batch, heads, length, width), kept.value.dtype),
     )
 
 
-def _turn_backward(config, transposed, scalars, window, inherited, asked, later, step):
+def _turn_backward(config, transposed, scalars, window, asked, later, step, old):
     """One turn: through the LSTM and the read, then to what was written before it."""
-    index, inputs, kept, d_emitted, owner, products = step
+    index, inputs, kept, d_emitted, owner, products, inherited = step
     floats, fixed = partition(scalars)
     ordered = len(config.read_modes) > 1
 
@@ -172,7 +178,7 @@ def _turn_backward(config, transposed, scalars, window, inherited, asked, later,
                 transposed,
                 window,
                 owner,
-                (kept.gates, products, kept.value),
+                (old.own["gates"], products, kept.value),
                 taps,
                 noted,
             ),
@@ -186,8 +192,8 @@ def _turn_backward(config, transposed, scalars, window, inherited, asked, later,
         again,
         jnp.zeros_like(kept.cell),  # enters and leaves as it is
         kept.cell,
-        _all_parts(config, kept),
-        kept.late,
+        _all_parts(config, old.own),
+        old.late,
         salience,
         kept.rows.get("weights"),
         floats,
@@ -204,11 +210,11 @@ def _turn_backward(config, transposed, scalars, window, inherited, asked, later,
         cut = config.memory.num_slots
         later = later._replace(
             keys=[
-                buffer.at[index].set(d[..., cut:])
-                for buffer, d in zip(later.keys, d_products, strict=True)
+                columns.at[:, :, index].set(d)
+                for columns, d in zip(later.keys, d_products, strict=True)
             ],
-            weighed=later.weighed.at[index].set(weighed[..., cut:]),
-            values=later.values.at[index].set(d_value),
+            weighed=later.weighed.at[:, :, index].set(weighed),
+            values=later.values.at[:, :, index].set(d_value),
             salience=None if salience is None else later.salience + d_salience,
         )
         if d_weights is not None:
@@ -221,42 +227,39 @@ def _turn_backward(config, transposed, scalars, window, inherited, asked, later,
             request = before(config, combine(floats, fixed), pending, late)
             return {name: getattr(request, name) for name in d_request}
 
-        pull_request = jax.vjp(ask, pending, kept.late, floats)[1]
+        pull_request = jax.vjp(ask, pending, old.late, floats)[1]
         d_pending, d_late_request, d_more = pull_request(d_request)
         d_late = add(d_late, d_late_request)
         later = later._replace(scalars=add(later.scalars, d_more))
-    d_hidden = d_hidden + _through_products(config, transposed, inputs, d_parts, d_late)
+    d_hidden = d_hidden + _through_product(config, transposed, inputs, d_parts, d_late)
     later = later._replace(state=State(d_hidden, d_cell, d_pending))
-    return later, (d_products, weighed, d_parts | d_late)
+    new = Tape({to: d_parts.pop(to) for to in old.own}, d_late)
+    return later, new, d_parts
 
 
-def _all_parts(config, kept):
+def _all_parts(config, own):
     """The projections of a step; what only enters a sum need not have been kept."""
-    parts = {"gates": kept.gates, **kept.parts}
-    batch, groups = kept.gates.shape[:2]
-    sizes = projection_sizes(config)
-    for to, width in {**sizes["input"], **sizes["hidden"]}.items():
-        if to not in parts:
-            parts[to] = jnp.zeros((batch, groups, width), kept.gates.dtype)
-    return parts
+    gates, sizes = own["gates"], projection_sizes(config)
+    return own | {
+        to: jnp.zeros((*gates.shape[:2], width), gates.dtype)
+        for to, width in {**sizes["input"], **sizes["hidden"]}.items()
+        if to not in own
+    }
 
 
-def _through_products(config, transposed, inputs, d_parts, d_late):
+def _through_product(config, transposed, inputs, d_parts, d_late):
     """The cotangent of the hidden state from all that is projected from it."""
 
-    def back(cotangents):
-        return sum(
-            project_groups(config, part.reshape(part.shape[0], -1), kernel)
-            for part, kernel in cotangents
-        ).reshape(inputs.valid.shape[0], -1)
+    def of(to):
+        if to in d_late:
+            return d_late[to]
+        if inputs.reset is None:
+            return d_parts[to]
+        return jnp.where(inputs.reset[:, None, None], 0, d_parts[to])
 
-    kernels = transposed.hidden
-    own = back([(d_parts[to], kernels[to]) for to in d_parts if to in kernels])
-    if inputs.reset is not None:
-        own = jnp.where(inputs.reset[:, None], 0, own)
-    if d_late:
-        own = own + back([(part, kernels[to]) for to, part in d_late.items()])
-    return own
+    fused = jnp.concatenate([of(to) for to in fused_sizes(config)], axis=-1)
+    rows = fused.reshape(fused.shape[0], -1)
+    return project_groups(config, rows, transposed.hidden).reshape(rows.shape[0], -1)
 
 
 def _pull(window, inherited, asked, later, index, evicted, cut):
@@ -267,19 +270,20 @@ def _pull(window, inherited, asked, later, index, evicted, cut):
     """
     copies = evicted.slots.shape[-1]
 
-    def of_items(columns, start=0):
-        start = start + index * copies
+    def of_items(columns):
+        start = cut + index * copies
         items = jax.lax.dynamic_slice_in_dim(columns, start, copies, axis=-1)
         return items.sum(-1)
 
-    request = {"key": of_items(inherited["keys"])}
-    for buffer, vectors in zip(later.keys, asked, strict=True):
-        request["key"] += (of_items(buffer)[..., None] * vectors).sum(0)
-    weighed = of_items(later.weighed)[..., None] * later.values
-    request["value"] = of_items(inherited["values"]) + weighed.sum(0)
+    def given(columns, vectors):
+        return jnp.einsum("brc,brck->brk", of_items(columns), vectors)
+
+    request = {"key": inherited["keys"]}
+    for columns, vectors in zip(later.keys, asked, strict=True):
+        request["key"] += given(columns, vectors)
+    request["value"] = inherited["values"] + given(later.weighed, later.values)
     if later.salience is not None:
-        gained = of_items(later.salience, cut)
-        request["salience"] = of_items(inherited["salience"]) + gained
+        request["salience"] = inherited["salience"] + of_items(later.salience)
     return request
 
 
@@ -291,5 +295,5 @@ def _clear(d_weights: Array, evicted: Evicted) -> Array:
 
 
 def _outer(weights: Array, vectors: Array) -> Array:
-    """`[C, B, R, N]` and `[C, B, R, K]` to `[B, R, K, N]`, summed over the piece."""
-    return jnp.einsum("cbrn,cbrk->brkn", weights, vectors)
+    """`[B, R, C, N]` and `[B, R, C, K]` to `[B, R, K, N]`, summed over the piece."""
+    return jnp.einsum("brcn,brck->brkn", weights, vectors)

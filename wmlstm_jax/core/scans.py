@@ -25,7 +25,10 @@ def scan(
     """`jax.lax.scan` over `advance`; same arguments and results as `rollback`."""
 
     def turn(carry, inputs):
-        state, memory, emitted, _ = advance(config, kernels, scalars, *carry, inputs)
+        state, memory = carry
+        state, memory, emitted, _ = advance(
+            config, kernels, scalars, state, memory, inputs
+        )
         return (state, memory), emitted
 
     (state, memory), emitted = jax.lax.scan(turn, (state, memory), xs, unroll=unroll)
@@ -50,10 +53,11 @@ def remat(
 
     @jax.checkpoint
     def run_piece(carry, piece_of_xs):
-        *carry, emitted = scan(
-            config, kernels, scalars, *carry, piece_of_xs, unroll=unroll
+        state, memory = carry
+        state, memory, emitted = scan(
+            config, kernels, scalars, state, memory, piece_of_xs, unroll=unroll
         )
-        return tuple(carry), emitted
+        return (state, memory), emitted
 
     pieces = fold(xs, piece_length(length, math.isqrt(length - 1) + 1))
     (state, memory), emitted = jax.lax.scan(run_piece, (state, memory), pieces)
@@ -74,9 +78,9 @@ def traced_scan(
     """`scan` that also keeps what was read, the gates, and what each write evicted."""
 
     def turn(carry, inputs):
-        unwritten = carry[1]
+        state, unwritten = carry
         state, memory, emitted, evicted = advance(
-            config, kernels, scalars, *carry, inputs, traced=True
+            config, kernels, scalars, state, unwritten, inputs, traced=True
         )
         eviction = eviction_of(unwritten, evicted)
         return (state, memory), emitted._replace(trace=(*emitted.trace, eviction))

@@ -151,7 +151,6 @@ def _compiled(
 ):
     """Hoists what does not depend on the state, and runs the loop."""
     valid, tags, reset, targets = marks
-    kernels = Kernels(_fused(config, params), params["read"].get("gates"))
     bias = params["bias"]
     scalars = Scalars(
         params["memory"], bias.get("key"), bias.get("copy"), read_mask, source
@@ -159,8 +158,9 @@ def _compiled(
     projected = {
         to: project_input(config, xs, kernel) for to, kernel in params["input"].items()
     }
-    # The bias of a key is added in the loop, where the input may have no part in it.
-    projected |= {to: p + bias[to] for to, p in projected.items() if to != "key"}
+    # The bias of a key is added later: the input may have no part in a key.
+    biases = {to: bias[to] for to in projected if to != "key"}
+    kernels = Kernels(_fused(config, params), params["read"].get("gates"), biases)
     # The write of a step comes at the start of the next, and so does its pointer.
     earlier = None
     if targets is not None:
@@ -173,11 +173,11 @@ def _compiled(
     )
     late = split(config, project_groups(config, state.hidden, kernels.hidden))
     unwritten, evicted = memory, None
-    if memory is not None:
+    if memory is not None and state.pending is not None:
         request = before(config, scalars, state.pending, late)
         memory, evicted = config.memory.write(memory, request)
     ys = emitted.hidden
-    if config.reads:
+    if emitted.seen is not None:
         kernel = params["read"]["output"]
         seen = emitted.seen.reshape(-1, emitted.seen.shape[-1])
         ys = ys + project_groups(config, seen, kernel).reshape(ys.shape)

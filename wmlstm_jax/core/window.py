@@ -102,7 +102,7 @@ def survivors(window: Window) -> tuple[Array, Array]:
 
 
 def view(window: Window, ordered: bool, rows: dict, owner: Array, salience) -> Memory:
-    """The memory that a turn reads, without keys and values.
+    """The memory that a turn reads; its keys and values are those before the piece.
 
     Args:
       window: the columns.
@@ -114,10 +114,10 @@ def view(window: Window, ordered: bool, rows: dict, owner: Array, salience) -> M
     """
     slot_epoch, written, tags = window.slot_epoch, window.written, window.tags
     if ordered:
-        leaves = (slot_epoch, written, tags, salience)
-        slot_epoch, written, tags, salience = (
-            None if leaf is None else take(leaf, owner) for leaf in leaves
+        slot_epoch, written, tags = (
+            take(leaf, owner) for leaf in (slot_epoch, written, tags)
         )
+        salience = None if salience is None else take(salience, owner)
     else:
         num_slots = owner.shape[-1]
         items = num_slots + jnp.arange(window.slots.shape[-1], dtype=jnp.int32)
@@ -129,9 +129,7 @@ def view(window: Window, ordered: bool, rows: dict, owner: Array, salience) -> M
             axis=-1,
         )
         slot_epoch = jnp.where(shown, slot_epoch, -1)
-    return Memory(
-        keys=None,
-        values=None,
+    return window.start._replace(
         slot_epoch=slot_epoch,
         written=written,
         tags=tags,
@@ -181,10 +179,12 @@ def meet(name: str, spec: str, window: Window, left: Array) -> Array:
     return first + contract(spec, left[..., cut:], items, left.dtype)
 
 
-def inherit(cotangent: Array, window: Window, stays: Array) -> Array:
-    """What items get from after the piece: `[B, R, K, N]` to `[B, R, K, I]`."""
+def inherit(cotangent: Array, window: Window, stays: Array, turns: int) -> Array:
+    """What requests get from after the piece: `[B, R, K, N]` to `[C, B, R, K]`."""
     share = take(cotangent, window.slots)
-    return jnp.where(align(stays, share), share, 0)
+    share = jnp.where(align(stays, share), share, 0)
+    share = share.reshape(*share.shape[:-1], turns, -1).sum(-1)
+    return jnp.moveaxis(share, -1, 0)
 
 
 def before_the_piece(cotangent: Array, overwritten: Array, gained: Array) -> Array:

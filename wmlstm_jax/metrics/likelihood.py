@@ -1,7 +1,7 @@
 """How well a text was predicted: perplexity and bits per byte, as addable counts."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,7 @@ def count_likelihood(
     )
 
 
-def _number(count):
+def _number(count) -> Any:
     return count if isinstance(count, int | float) else count.item()
 
 

@@ -72,8 +72,10 @@ class Block(nnx.Module):
             targets=targets,
             read_mask=read_mask,
         )
-        copied = outputs if isinstance(outputs, Outputs) else None
-        ys = outputs if copied is None else copied.hidden
+        if isinstance(outputs, Outputs):
+            copied, ys = outputs, outputs.hidden
+        else:
+            copied, ys = None, outputs
         ys = ys if self.project is None else self.project(ys)
         if rng is not None and config.dropout:
             ys = ys * _masks(rng, 1, config.dropout, xs)

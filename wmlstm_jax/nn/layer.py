@@ -1,5 +1,7 @@
 """The sequence layer for Flax NNX: the fast path into the core, batch-major."""
 
+from typing import Any
+
 import jax
 from flax import nnx
 
@@ -102,6 +104,6 @@ class WMLSTM(nnx.Module):
         return carry, _swap(ys)
 
 
-def _swap(array: Array | None) -> Array | None:
-    """Batch-major to time-major and back."""
+def _swap(array: Any) -> Any:
+    """Batch-major to time-major and back; None stays None."""
     return None if array is None else array.swapaxes(0, 1)

@@ -31,7 +31,7 @@ def given_config(holder: flags.FlagHolder) -> TrainConfig:
             "--config names no file that can be read; give one such as"
             " --config=configs/lm_embedded.py."
         )
-    return parse_config(holder.value)
+    return parse_config(holder.value.to_dict())
 
 
 def run_script(main: Callable[[], None], stopped: str = "stopped.") -> None:
