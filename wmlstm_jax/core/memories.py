@@ -183,7 +183,7 @@ class SlotMemory:
                 if field in ("keys", "values") and not self.policy.hard:
                     kept = _mixed(memory, slots, weights, old, kept, fresh)
                 changed[field] = put(leaf, slots, kept)
-        if memory.weights is not None:
+        if memory.weights is not None and evicted.last_weights is not None:
             last = evicted.last_weights
             last = jnp.where(align(weights > 0, last), 0, last)
             changed["weights"] = put(memory.weights, slots, last)
@@ -216,7 +216,7 @@ class SlotMemory:
             for f in SLOT_FIELDS
             if getattr(memory, f) is not None
         }
-        if memory.weights is not None:
+        if memory.weights is not None and evicted.last_weights is not None:
             restored["weights"] = put(
                 memory.weights, evicted.slots, evicted.last_weights
             )

@@ -10,6 +10,7 @@ values is then one matrix product for each piece (see `window`).
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 from wmlstm_jax.core.body import after, before, direct, split, split_step
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import project_groups
-from wmlstm_jax.core.loop_types import Kernels, State, StepInputs
+from wmlstm_jax.core.loop_types import Kernels, State
 from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.pieces import fold, piece_length, unfold
 from wmlstm_jax.core.replay import Transposed
@@ -54,7 +55,8 @@ def rollback(
     # Whole pieces; the steps that fill up the last are not valid and change nothing.
     xs = jax.tree.map(unfold, fold(xs, piece))
     static = (config, unroll, piece)
-    state, memory, emitted = _rollback(static, kernels, scalars, state, memory, xs)
+    results: Any = _rollback(static, kernels, scalars, state, memory, xs)
+    state, memory, emitted = results
     return state, memory, jax.tree.map(lambda leaf: leaf[:length], emitted)
 
 
@@ -149,7 +151,7 @@ def _rollback_backward(static, residuals, cotangents):
     d_parts = jax.tree.map(unfold, {**tape.own, **tape.late, **d_beside})
     d_kernels = _weight_gradients(config, kernels, xs.reset, outputs, d_parts)
     d_projected = {to: d_parts[to] for to in projection_sizes(config)["input"]}
-    d_inputs = StepInputs(d_projected, None, None, None, None)
+    d_inputs = jax.tree.map(lambda _: None, xs)._replace(projected=d_projected)
     if memory is not None:
         d_content = {
             f: g.astype(getattr(memory, f).dtype) for f, g in d_content.items()

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from wmlstm_jax.core.body import after, before, fused_sizes
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import address, project_groups
-from wmlstm_jax.core.loop_types import Emitted, Pending, Scalars, State, StepInputs
+from wmlstm_jax.core.loop_types import Emitted, Scalars, State, StepInputs
 from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.replay import Transposed, kept_products
 from wmlstm_jax.core.slots import align, put, take
@@ -27,13 +27,13 @@ from wmlstm_jax.core.window import (
 
 
 class Kept(NamedTuple):
-    """What the forward pass keeps of one step."""
+    """What the forward pass keeps of one step; None where there are no slots."""
 
     cell: Array  # [B, H], before the step
-    pending: Pending | None  # likewise
+    pending: Any  # Pending, likewise
     rows: dict  # the memory's row leaves when it was read
-    evicted: Evicted | None
-    value: Array | None  # [B, R, W]: what the slots gave
+    evicted: Any  # Evicted
+    value: Any  # [B, R, W]: what the slots gave
 
 
 class Later(NamedTuple):
@@ -44,8 +44,8 @@ class Later(NamedTuple):
     scalars: Any  # so far
     salience: Array | None  # [B, G, E]: of the columns, so far
     keys: list  # [B, R, C, E] each: what reads gave to their products with keys
-    weighed: Array | None  # [B, R, C, E]: the weights of the columns
-    values: Array | None  # [B, R, C, W]: what reads gave to what they got
+    weighed: Any  # [B, R, C, E]: the weights of the columns; None without slots
+    values: Any  # [B, R, C, W]: what reads gave to what they got
 
 
 def piece_backward(
@@ -109,7 +109,7 @@ def piece_backward(
         reverse=True,
         unroll=unroll,
     )
-    if memory is not None:
+    if window is not None:
         cut = config.memory.num_slots
         gained = {"values": _outer(later.weighed[..., :cut], later.values)}
         for products, vectors in zip(later.keys, asked, strict=True):

@@ -5,6 +5,7 @@ by JAX; `rollback` the same loop with a backward pass that undoes writes; `remat
 the state of about sqrt(T) steps and computes the rest again (Chen et al. 2016).
 """
 
+import jax
 import jax.numpy as jnp
 
 from wmlstm_jax.core.body import before, fused_sizes, idle_pending, point_at, split
@@ -185,9 +186,10 @@ def _compiled(
     copy = copy_live = None
     if targets is not None:
         last = point_at(config, scalars, late, memory, targets[-1], match_keys)
-        copy, copy_live = (
-            jnp.concatenate([part[1:], final[None]])
-            for part, final in zip((emitted.copy, emitted.copy_live), last, strict=True)
+        copy, copy_live = jax.tree.map(
+            lambda late, final: jnp.concatenate([late[1:], final[None]]),
+            (emitted.copy, emitted.copy_live),
+            last,
         )
         copy, copy_live = _finish_copy(copy, copy_live, valid)
     carry = Carry(state.hidden, state.cell, memory)
