@@ -90,6 +90,31 @@ def test_a_copy_is_seen():
     assert memory_sized_copies(hlo, BATCH * 2 * 13 * SLOTS)
 
 
+@pytest.mark.parametrize("num_slots", [0, 5])
+def test_no_loop_body_copies_the_projections(num_slots):
+    config = CellConfig(**PRIMES, memory=SlotMemory(num_slots))
+    hlo = compiled_gradient(LENGTH, BATCH, config).as_text()
+    size = LENGTH * BATCH * 4 * PRIMES["hidden_dim"]
+    assert sum(n == size for b in loop_bodies(hlo).values() for _, n, _ in b)
+    assert not memory_sized_copies(hlo, size)
+
+
+def num_equations(length):
+    """Of the whole gradient; the bodies of its loops count once."""
+    config = CellConfig(**PRIMES, memory=SlotMemory(5))
+    shapes = jax.eval_shape(lambda: init_params(jax.random.key(0), config))
+    carry, xs = init_carry(config, 2), jnp.zeros((length, 2, 7))
+
+    def loss(params):
+        return unroll_loop(params, config, carry, xs)[1].sum()
+
+    return str(jax.make_jaxpr(jax.grad(loss))(shapes)).count(" = ")
+
+
+def test_what_is_compiled_does_not_grow_with_the_length():
+    assert num_equations(512) == num_equations(64) > 100
+
+
 def temporary_bytes(num_slots, policy):
     config = CellConfig(
         256,
