@@ -6,11 +6,12 @@ from typing import NamedTuple
 from wmlstm_jax.core import CellConfig, SlotMemory
 from wmlstm_jax.models import POLICIES
 
-ROLLBACK, SCAN, TORCH = "ours, rollback", "ours, scan", "torch.nn.LSTM"
+ROLLBACK, SCAN = "ours, rollback", "ours, scan"
+TORCH, NNX = "torch.nn.LSTM", "nnx.LSTMCell"
 OURS = (ROLLBACK, SCAN, "ours, remat")
 PEERS = (
     TORCH,
-    "nnx.LSTMCell",
+    NNX,
     "nnx.OptimizedLSTMCell",
     "haiku.LSTM",
     "equinox.nn.LSTMCell",
@@ -66,8 +67,9 @@ class Shape:
         )
 
 
-FEW = (*OURS, TORCH, "nnx.LSTMCell")
+FEW = (*OURS, TORCH, NNX)
 SMALL = Shape(8, 64, input_dim=32, hidden_dim=64, num_heads=4, head_dim=16)
+LONG = Shape(8, num_slots=32)
 TINY = Shape(2, 8, input_dim=8, hidden_dim=16, num_heads=2, head_dim=4)
 
 
@@ -98,10 +100,11 @@ SWEEPS = {
     "main": Sweep("num_slots", SLOTS, (ROLLBACK, SCAN, *PEERS)),
     "capacity": Sweep("num_slots", (0, 8, 16, 32, 64, 128, 256, 512), OURS),
     "unroll": Sweep("unroll", (1, 2, 4, 8, 16), OURS[:2], Shape(num_slots=32)),
-    "length": Sweep("length", (32, 128, 512, 1024), FEW, Shape(num_slots=32)),
+    "length": Sweep("length", (128, 512, 2048, 4096), (ROLLBACK, TORCH), LONG),
     "batch": Sweep("batch", (1, 8, 32, 128), FEW, Shape(num_slots=32)),
     "policy": Sweep("policy", WAYS, OURS, Shape(num_slots=128)),
     "small": Sweep("num_slots", (0, 8, 32), (*OURS, *PEERS), SMALL),
+    "small-unroll": Sweep("unroll", (1, 2, 4, 8, 16), (ROLLBACK, NNX), SMALL),
 }  # fmt: skip
 
 
