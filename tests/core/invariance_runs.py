@@ -59,7 +59,9 @@ PLACES = (
 )
 
 # How XLA compiles is not the question here, and its fusions take most of the time.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+QUICK: dict[str, int | bool] = {"xla_backend_optimization_level": 0}
+if jax.__version_info__ < (0, 11):  # Later ones have no such option.
+    QUICK["xla_cpu_use_fusion_emitters"] = False
 
 
 def partition(tree):

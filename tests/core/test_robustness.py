@@ -111,7 +111,8 @@ def test_a_memory_of_100_000_steps_stays_finite(config):
 @per_cell
 def test_gradients_of_2_000_steps_are_finite(config):
     params = random_params(config)
-    params["current"]["value"] *= 1e3
+    # With more the recurrence is chaotic, and the gradient itself outgrows float32.
+    params["current"]["value"] *= 10
     # The first key is then 0, which has no direction.
     params["bias"]["key"] *= 0
     xs = random_inputs(config, length=2_000)
