@@ -26,6 +26,7 @@ def test_bfloat16_does_not_drift(num_slots, memory_dtype):
     exact = outputs(memory=memory)
     narrow = outputs(memory=memory, dtype="bfloat16", memory_dtype=memory_dtype)
     error = np.abs(narrow - exact).max((1, 2))
-    assert 0 < error.max() < 0.015  # Of outputs up to 1: bfloat16 has 8 bits.
-    first, last = error[: STEPS // 4], error[-STEPS // 4 :]
-    assert last.mean() < 1.2 * first.mean()
+    # Outputs are up to 1, and bfloat16 has 8 bits.
+    assert 0 < error.max() < 0.012
+    first, last = error[: STEPS // 4].mean(), error[-STEPS // 4 :].mean()
+    assert last < 0.004 and last < 1.2 * first
