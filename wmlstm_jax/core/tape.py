@@ -58,7 +58,6 @@ def scan_tape(
     Returns:
       The last carry, the tape, and the stacked `y`.
     """
-
     length = jax.tree.leaves(tape)[0].shape[0]
     onward = -1 if reverse else 1
 
@@ -77,8 +76,8 @@ def scan_tape(
             tape,
             new,
         )
-        # The next place is read here, from the tape as it is now: whoever read it
-        # later, beside an update, would make the compiler copy all of it.
+        # The next place is read here, after the update: read at the start of a turn,
+        # XLA moves the read past the update, and has to copy the whole tape.
         following = jnp.clip(index + onward, 0, length - 1)
         return (carry, take_off(tape, following), tape), y
 

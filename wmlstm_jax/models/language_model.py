@@ -93,8 +93,9 @@ class LanguageModel(nnx.Module):
         log_vocab = jnp.take_along_axis(
             self._log_vocab(features), targets[..., None], axis=-1
         )[..., 0]
-        if self.copy_gate is None or copied is None:
+        if self.copy_gate is None:
             return carries, log_vocab
+        assert copied is not None
         assert copied.copy is not None and copied.copy_live is not None
         gate = self.copy_gate(features)[..., 0]
         return carries, mix(log_vocab, copied.copy, copied.copy_live, gate)
