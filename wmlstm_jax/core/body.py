@@ -10,6 +10,8 @@ of the next, where its value joins the one product with `h_{t-1}`:
 So a step has two products, and the memory is written before it is read, in place.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 
 from wmlstm_jax.core.config import CellConfig
@@ -72,12 +74,14 @@ def idle_pending(config: CellConfig, batch: int) -> Pending | None:
     )
 
 
-def direct(config: CellConfig, kernels: Kernels) -> Products:
-    """The products as they are."""
+def direct(
+    config: CellConfig, kernels: Kernels, project: Callable = project_groups
+) -> Products:
+    """The products as they are; `project` is given the kernels as they come."""
 
     def gates(part, seen):
         assert kernels.read is not None
-        return part + project_groups(config, seen, kernels.read)
+        return part + project(config, seen, kernels.read)
 
     return Products(gates, match_keys, mix_values, match_keys)
 

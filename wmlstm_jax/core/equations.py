@@ -26,11 +26,33 @@ def project_groups(config: CellConfig, left: Array, kernel: Array) -> Array:
     return contract("bgi,gio->bgo", left, kernel, config.state_dtype)
 
 
+def project_turned(config: CellConfig, left: Array, turned: Array) -> Array:
+    """`project_groups` by a kernel that was turned round, `[G, out, in]`.
+
+    Libraries pack the operand on the right at every call. With few rows and a large
+    kernel it should be the rows; the barrier keeps XLA from swapping the two back.
+    """
+    groups, _, width = turned.shape
+    rows = left.astype(config.dtype).reshape(left.shape[0], groups, width)
+    turned = turned.astype(config.dtype)
+    if groups == 1:
+        turned, rows, inside = turned[0], rows[:, 0], (((1,), (1,)), ((), ()))
+    else:
+        inside = (((2,), (2,)), ((0,), (1,)))
+    product = jax.lax.dot_general(
+        turned, rows, inside, preferred_element_type=config.state_dtype
+    )
+    product = jnp.moveaxis(jax.lax.optimization_barrier(product), -1, 0)
+    return product.reshape(rows.shape[0], groups, -1)
+
+
 def project_input(config: CellConfig, x: Array, kernel: Array) -> Array:
     """The input, `[..., D]`, by `[D, G, out]` to `[..., G, out]`."""
-    return contract(
-        "...d,dgo->...go", x, kernel.astype(config.dtype), config.state_dtype
-    )
+    width, groups, _ = kernel.shape
+    kernel = kernel.astype(config.dtype).reshape(width, -1)
+    # A product of matrices: an axis of one group would be laid out in its own way.
+    product = contract("bd,do->bo", x.reshape(-1, width), kernel, config.state_dtype)
+    return product.reshape(*x.shape[:-1], groups, -1)
 
 
 def lstm(config: CellConfig, gates: Array, cell: Array) -> tuple[Array, Array, Array]:

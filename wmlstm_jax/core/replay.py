@@ -6,27 +6,20 @@ makes one product of the cotangents of many steps.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 from wmlstm_jax.core.config import CellConfig
-from wmlstm_jax.core.equations import project_groups
-from wmlstm_jax.core.loop_types import Products
+from wmlstm_jax.core.equations import project_turned
+from wmlstm_jax.core.loop_types import Kernels, Products
 from wmlstm_jax.core.types import Array
 from wmlstm_jax.core.window import Window, meet, to_columns, to_view
 
 
-class Transposed(NamedTuple):
-    """The large weights as their transposed products want them."""
-
-    hidden: Array  # [G, P, Hg]
-    read: Array | None  # [G, 4*Hg, Rg*W]
-
-
 def kept_products(
     config: CellConfig,
-    transposed: Transposed,
+    kernels: Kernels,
     window: Window | None,
     owner: Any,
     kept: tuple,
@@ -37,7 +30,7 @@ def kept_products(
 
     Args:
       config: the settings.
-      transposed: the large weights.
+      kernels: the large weights.
       window: the columns of the memory, if there is one.
       owner: `[B, G, N]`, of the turn.
       kept: the gates `[B, G, 4*Hg]`; the products with the keys of the read and, if
@@ -50,7 +43,7 @@ def kept_products(
     ordered = len(config.read_modes) > 1
 
     def project(part, seen):
-        return _gates(config, part, seen, transposed.read, gates)
+        return _gates(config, part, seen, kernels.read, gates)
 
     def match(which):
         def keys(vector, memory):
@@ -70,20 +63,20 @@ def kept_products(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _gates(config, part, seen, transposed, gates):
+def _gates(config, part, seen, kernel, gates):
     """`part + seen @ kernel`."""
-    del config, part, seen, transposed
+    del config, part, seen, kernel
     return gates
 
 
-def _gates_forward(config, part, seen, transposed, gates):
+def _gates_forward(config, part, seen, kernel, gates):
     del config, part, seen
-    return gates, transposed
+    return gates, kernel
 
 
-def _gates_backward(config, transposed, cotangent):
+def _gates_backward(config, kernel, cotangent):
     flat = cotangent.reshape(cotangent.shape[0], -1)
-    d_seen = project_groups(config, flat, transposed)
+    d_seen = project_turned(config, flat, kernel)
     return cotangent, d_seen.reshape(flat.shape[0], -1), None, None
 
 

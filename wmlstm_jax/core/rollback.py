@@ -17,11 +17,10 @@ import jax.numpy as jnp
 
 from wmlstm_jax.core.body import after, before, direct, split, split_step
 from wmlstm_jax.core.config import CellConfig
-from wmlstm_jax.core.equations import project_groups
+from wmlstm_jax.core.equations import project_groups, project_turned
 from wmlstm_jax.core.loop_types import Kernels, State
 from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.pieces import fold, piece_length, unfold
-from wmlstm_jax.core.replay import Transposed
 from wmlstm_jax.core.rollback_piece import Kept, Later, piece_backward
 from wmlstm_jax.core.tape import Tape, blank_tape, scan_tape
 from wmlstm_jax.core.trees import partition
@@ -63,11 +62,12 @@ def rollback(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _rollback(static, kernels, scalars, state, memory, xs):
     config, unroll, _ = static
+    turned = _turn_round(config, kernels)
 
     def turn(carry, inputs):
         state, memory = carry
         state, memory, emitted, *_ = _forward(
-            config, kernels, scalars, state, memory, inputs
+            config, turned, scalars, state, memory, inputs
         )
         return (state, memory), emitted
 
@@ -75,16 +75,16 @@ def _rollback(static, kernels, scalars, state, memory, xs):
     return state, memory, emitted
 
 
-def _forward(config, kernels, scalars, state, memory, inputs):
+def _forward(config, turned, scalars, state, memory, inputs):
     """One turn of the loop, what has to be kept of it, and what goes on the tape."""
-    z = project_groups(config, state.hidden, kernels.hidden)
-    parts, late = split_step(config, kernels, inputs, z)
+    z = project_turned(config, state.hidden, turned.hidden)
+    parts, late = split_step(config, turned, inputs, z)
     evicted, rows, noted = None, {}, dict(parts)
     if memory is not None:
         request = before(config, scalars, state.pending, late)
         memory, evicted = config.memory.write(memory, request)
         rows = {name: getattr(memory, name) for name in _ROWS}
-    plain = direct(config, kernels)
+    plain = direct(config, turned, project_turned)
 
     def gates(part, seen):
         noted["gates"] = plain.gates(part, seen)
@@ -105,12 +105,13 @@ def _forward(config, kernels, scalars, state, memory, inputs):
 def _rollback_forward(static, kernels, scalars, state, memory, xs):
     config, unroll, _ = static
     first, tape = state.hidden, blank_tape(config, xs.projected)
+    turned = _turn_round(config, kernels)
 
     def turn(carry, inputs, old):
         state, memory = carry
         inputs = inputs._replace(projected=inputs.projected | old.own)
         state, memory, emitted, kept, new = _forward(
-            config, kernels, scalars, state, memory, inputs
+            config, turned, scalars, state, memory, inputs
         )
         own = {to: new.own[to] for to in old.own}
         return (state, memory), new._replace(own=own), (emitted, kept)
@@ -128,14 +129,13 @@ def _rollback_backward(static, residuals, cotangents):
     config, unroll, piece = static
     kernels, scalars, memory, xs, kept, tape, outputs = residuals
     d_state, d_memory, d_emitted = cotangents
-    transposed = _transposed(config, kernels)
     floats, _ = partition(scalars)
 
     def run_piece(carry, steps, tape):
         d_state, d_content, d_weights, d_scalars, memory = carry
         later = Later(d_state, d_weights, d_scalars, None, [], None, None)
         return piece_backward(
-            config, unroll, transposed, scalars, memory, steps, tape, d_content, later
+            config, unroll, kernels, scalars, memory, steps, tape, d_content, later
         )
 
     d_content, d_weights = _content_of(d_memory)
@@ -161,17 +161,15 @@ def _rollback_backward(static, residuals, cotangents):
     return d_kernels, d_scalars, d_state, d_memory, d_inputs
 
 
-def _transposed(config, kernels: Kernels) -> Transposed:
-    """The kernels turned round, once: as an operand that is read along its rows."""
+def _turn_round(config, kernels: Kernels) -> Kernels:
+    """The kernels as `project_turned` wants them: `[G, out, in]`, made once."""
 
-    def turn_round(kernel):
+    def turn(kernel):
         turned = kernel.astype(config.dtype).swapaxes(1, 2)
         return jax.lax.optimization_barrier(turned)
 
-    return Transposed(
-        hidden=turn_round(kernels.hidden),
-        read=None if kernels.read is None else turn_round(kernels.read),
-    )
+    read = None if kernels.read is None else turn(kernels.read)
+    return kernels._replace(hidden=turn(kernels.hidden), read=read)
 
 
 def _weight_gradients(config, kernels, reset, outputs, d_parts) -> Kernels:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 from wmlstm_jax.core.body import after, before, fused_sizes
 from wmlstm_jax.core.config import CellConfig
-from wmlstm_jax.core.equations import address, project_groups
-from wmlstm_jax.core.loop_types import Emitted, Scalars, State, StepInputs
+from wmlstm_jax.core.equations import address, project_turned
+from wmlstm_jax.core.loop_types import Emitted, Kernels, Scalars, State, StepInputs
 from wmlstm_jax.core.params import projection_sizes
-from wmlstm_jax.core.replay import Transposed, kept_products
+from wmlstm_jax.core.replay import kept_products
 from wmlstm_jax.core.slots import align, put, take
 from wmlstm_jax.core.tape import Tape, scan_tape
 from wmlstm_jax.core.trees import add, combine, partition
@@ -51,7 +51,7 @@ class Later(NamedTuple):
 def piece_backward(
     config: CellConfig,
     unroll: int,
-    transposed: Transposed,
+    kernels: Kernels,
     scalars: Scalars,
     memory: Memory | None,
     steps: tuple[StepInputs, Kept, Emitted],
@@ -64,7 +64,7 @@ def piece_backward(
     Args:
       config: the settings.
       unroll: how many turns one turn of the compiled loop holds.
-      transposed: the large weights.
+      kernels: the large weights.
       scalars: the small ones.
       memory: after the piece, or None without slots.
       steps: what the piece was given, what was kept, and the cotangents of what it
@@ -97,7 +97,7 @@ def piece_backward(
 
     def turn(later, step, old):
         return _turn_backward(
-            config, transposed, scalars, window, asked, later, step, old
+            config, kernels, scalars, window, asked, later, step, old
         )
 
     index = jnp.arange(length, dtype=jnp.int32)
@@ -154,7 +154,7 @@ def _nothing_later(window, kept, later, length, num_asked):
     )
 
 
-def _turn_backward(config, transposed, scalars, window, asked, later, step, old):
+def _turn_backward(config, kernels, scalars, window, asked, later, step, old):
     """One turn: through the LSTM and the read, then to what was written before it."""
     index, inputs, kept, d_emitted, owner, products, inherited = step
     floats, fixed = partition(scalars)
@@ -175,7 +175,7 @@ def _turn_backward(config, transposed, scalars, window, asked, later, step, old)
             inputs,
             kept_products(
                 config,
-                transposed,
+                kernels,
                 window,
                 owner,
                 (old.own["gates"], products, kept.value),
@@ -231,7 +231,7 @@ def _turn_backward(config, transposed, scalars, window, asked, later, step, old)
         d_pending, d_late_request, d_more = pull_request(d_request)
         d_late = add(d_late, d_late_request)
         later = later._replace(scalars=add(later.scalars, d_more))
-    d_hidden = d_hidden + _through_product(config, transposed, inputs, d_parts, d_late)
+    d_hidden = d_hidden + _through_product(config, kernels, inputs, d_parts, d_late)
     later = later._replace(state=State(d_hidden, d_cell, d_pending))
     new = Tape({to: d_parts.pop(to) for to in old.own}, d_late)
     return later, new, d_parts
@@ -247,7 +247,7 @@ def _all_parts(config, own):
     }
 
 
-def _through_product(config, transposed, inputs, d_parts, d_late):
+def _through_product(config, kernels, inputs, d_parts, d_late):
     """The cotangent of the hidden state from all that is projected from it."""
 
     def of(to):
@@ -259,7 +259,7 @@ def _through_product(config, transposed, inputs, d_parts, d_late):
 
     fused = jnp.concatenate([of(to) for to in fused_sizes(config)], axis=-1)
     rows = fused.reshape(fused.shape[0], -1)
-    return project_groups(config, rows, transposed.hidden).reshape(rows.shape[0], -1)
+    return project_turned(config, rows, kernels.hidden).reshape(rows.shape[0], -1)
 
 
 def _pull(window, inherited, asked, later, index, evicted, cut):

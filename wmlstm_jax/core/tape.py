@@ -60,30 +60,40 @@ def scan_tape(
     """
     length = jax.tree.leaves(tape)[0].shape[0]
     onward = -1 if reverse else 1
+    rows = jax.tree.map(lambda leaf: leaf.shape[1:], tape)
 
     def take_off(tape, index):
-        return jax.tree.map(
-            lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False),
-            tape,
-        )
+        def one(leaf, shape):
+            row = jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False)
+            return row.reshape(shape)
+
+        return jax.tree.map(one, tape, rows)
+
+    def put_on(tape, index, new):
+        def one(leaf, row):
+            row = row.reshape(leaf.shape[1:])
+            return jax.lax.dynamic_update_index_in_dim(leaf, row, index, 0)
+
+        return jax.tree.map(one, tape, new)
 
     def run(state, step):
         carry, old, tape = state
         index, x = step
         carry, new, y = turn(carry, x, old)
-        tape = jax.tree.map(
-            lambda leaf, row: jax.lax.dynamic_update_index_in_dim(leaf, row, index, 0),
-            tape,
-            new,
-        )
+        tape = put_on(tape, index, new)
         # The next place is read here, after the update: read at the start of a turn,
         # XLA moves the read past the update, and has to copy the whole tape.
         following = jnp.clip(index + onward, 0, length - 1)
         return (carry, take_off(tape, following), tape), y
 
+    # XLA lays an axis of one out at will, and copies the tape where two wills differ.
+    bare = jax.tree.map(
+        lambda leaf: leaf.reshape(length, *(n for n in leaf.shape[1:] if n > 1)), tape
+    )
     index = jnp.arange(length, dtype=jnp.int32)
-    start = carry, take_off(tape, length - 1 if reverse else 0), tape
-    (carry, _, tape), ys = jax.lax.scan(
+    start = carry, take_off(bare, length - 1 if reverse else 0), bare
+    (carry, _, bare), ys = jax.lax.scan(
         run, start, (index, xs), unroll=unroll, reverse=reverse
     )
+    tape = jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), bare, tape)
     return carry, tape, ys
