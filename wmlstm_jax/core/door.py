@@ -89,8 +89,9 @@ def _check_source(config, source, batch):
     if source is not None:
         for name, width in (("keys", config.key_dim), ("values", config.value_dim)):
             shape = getattr(source, name).shape
-            if shape[:3] != (batch, config.num_heads, width):
-                wanted = f"{(batch, config.num_heads, width)} and S"
+            found = (*shape[:2], *shape[3:])
+            if len(shape) != 4 or found != (batch, config.num_heads, width):
+                wanted = f"[B, R, S, width] = {(batch, config.num_heads, 'S', width)}"
                 _refuse(f"source.{name}", shape, wanted)
 
 
@@ -115,8 +116,8 @@ def check_carry(config: CellConfig, carry: Carry, batch: int) -> None:
         heads = (batch, config.num_heads)
         for name, width in (("keys", config.key_dim), ("values", config.value_dim)):
             leaf = getattr(carry.memory, name)
-            if leaf.shape != (*heads, width, slots):
-                wanted = f"[B, R, width, N] = {(*heads, width, slots)}"
+            if leaf.shape != (*heads, slots, width):
+                wanted = f"[B, R, N, width] = {(*heads, slots, width)}"
                 _refuse(f"carry.memory.{name}", leaf.shape, wanted)
             if leaf.dtype != config.memory_dtype:
                 wanted = config.memory_dtype

@@ -1,7 +1,8 @@
 """The slot memory: read, write, undo.
 
-Slots are the last axis, `[B, R, K, N]`: a read is then two batched matrix-vector
-products over contiguous memory. Every function is pure; a write touches k slots only.
+What a slot holds is contiguous, `[B, R, N, K]`: a read is two batched products of a
+matrix with a vector, each over memory in its order, and a write touches k short rows
+only. Every function is pure.
 """
 
 from collections.abc import Callable
@@ -34,7 +35,7 @@ from wmlstm_jax.core.types import (
 if TYPE_CHECKING:
     from wmlstm_jax.core.config import CellConfig
 
-# What a write replaces in a slot. Each leaf ends in N; the second axis is R or G.
+# What a write replaces in a slot. Each leaf is `[B, R or G, N, ...]`.
 SLOT_FIELDS = ("keys", "values", "slot_epoch", "written", "tags", "salience", "usage")
 
 
@@ -75,8 +76,8 @@ class SlotMemory:
         keeps_salience = "salience" in self.policy.request_fields
         ordered = len(config.read_modes) > 1
         return Memory(
-            keys=jnp.zeros((batch_size, heads, config.key_dim, num_slots), dtype),
-            values=jnp.zeros((batch_size, heads, config.value_dim, num_slots), dtype),
+            keys=jnp.zeros((batch_size, heads, num_slots, config.key_dim), dtype),
+            values=jnp.zeros((batch_size, heads, num_slots, config.value_dim), dtype),
             slot_epoch=jnp.full(slot, -1, jnp.int32),
             written=jnp.zeros(slot, jnp.int32),
             tags=jnp.full(slot, -1, jnp.int32),
@@ -178,7 +179,7 @@ class SlotMemory:
         for field in SLOT_FIELDS:
             leaf, old = getattr(memory, field), getattr(evicted, field)
             if leaf is not None:
-                fresh = self.stored(new[field][..., None], leaf.dtype)
+                fresh = self.stored(new[field][:, :, None], leaf.dtype)
                 kept = jnp.where(align(weights > 0, old), fresh, old)
                 if field in ("keys", "values") and not self.policy.hard:
                     kept = _mixed(memory, slots, weights, old, kept, fresh)

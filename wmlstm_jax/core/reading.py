@@ -18,12 +18,12 @@ from wmlstm_jax.core.types import Array, Memory, Query, Source
 
 def match_keys(vector: Array, memory: Memory | Source) -> Array:
     """`q k_n`, `[B, R, N]`, of every slot, for `vector [B, R, K]`."""
-    return contract("brk,brkn->brn", vector, memory.keys, vector.dtype)
+    return contract("brk,brnk->brn", vector, memory.keys, vector.dtype)
 
 
 def mix_values(weights: Array, memory: Memory | Source) -> Array:
     """`sum_n a_n value_n`, `[B, R, W]`, for `weights [B, R, N]`."""
-    return contract("brn,brwn->brw", weights, memory.values, weights.dtype)
+    return contract("brn,brnw->brw", weights, memory.values, weights.dtype)
 
 
 def slot_logits(

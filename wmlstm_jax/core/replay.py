@@ -93,7 +93,7 @@ def _keys_forward(window, vector, product, tap):
 
 
 def _keys_backward(window, cotangent):
-    d_vector = meet("keys", "bre,brke->brk", window, cotangent)
+    d_vector = meet("keys", "bre,brek->brk", window, cotangent)
     return None, d_vector, None, cotangent
 
 
@@ -110,7 +110,7 @@ def _values_forward(window, weights, value, tap):
 
 
 def _values_backward(window, cotangent):
-    d_weights = meet("values", "brw,brwe->bre", window, cotangent)
+    d_weights = meet("values", "brw,brew->bre", window, cotangent)
     return None, d_weights, None, cotangent
 
 

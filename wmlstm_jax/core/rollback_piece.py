@@ -295,5 +295,5 @@ def _clear(d_weights: Array, evicted: Evicted) -> Array:
 
 
 def _outer(weights: Array, vectors: Array) -> Array:
-    """`[B, R, C, N]` and `[B, R, C, K]` to `[B, R, K, N]`, summed over the piece."""
-    return jnp.einsum("brcn,brck->brkn", weights, vectors)
+    """`[B, R, C, N]` and `[B, R, C, K]` to `[B, R, N, K]`, summed over the piece."""
+    return jnp.einsum("brcn,brck->brnk", weights, vectors)

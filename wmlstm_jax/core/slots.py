@@ -10,26 +10,26 @@ def take(leaf: Array, slots: Array) -> Array:
     """What a leaf holds at some slots.
 
     Args:
-      leaf: `[B, C, ..., N]`, C heads or groups.
+      leaf: `[B, C, N, ...]`, C heads or groups.
       slots: `[B, G, k]` int32, in range; each group's choice serves all its heads.
 
     Returns:
-      `[B, C, ..., k]`.
+      `[B, C, k, ...]`.
     """
     by_group = _by_group(leaf, slots)
-    taken = jax.vmap(jax.vmap(lambda m, s: m.at[..., s].get(mode=_IN_RANGE)))(
+    taken = jax.vmap(jax.vmap(lambda m, s: m.at[:, s].get(mode=_IN_RANGE)))(
         by_group, slots
     )
-    return taken.reshape(*leaf.shape[:-1], slots.shape[-1])
+    return taken.reshape(*leaf.shape[:2], slots.shape[-1], *leaf.shape[3:])
 
 
 def put(leaf: Array, slots: Array, content: Array) -> Array:
-    """The leaf with `content [B, C, ..., k]` at `slots`; see `take`."""
+    """The leaf with `content [B, C, k, ...]` at `slots`; see `take`."""
     by_group = _by_group(leaf, slots)
     content = _by_group(content, slots)
     return jax.vmap(
         jax.vmap(
-            lambda m, s, c: m.at[..., s].set(c, mode=_IN_RANGE, unique_indices=True)
+            lambda m, s, c: m.at[:, s].set(c, mode=_IN_RANGE, unique_indices=True)
         )
     )(by_group, slots, content).reshape(leaf.shape)
 
@@ -41,10 +41,9 @@ def to_heads(leaf: Array, num_heads: int) -> Array:
 
 
 def align(flag: Array, leaf: Array) -> Array:
-    """A flag or weight `[B, G, k]` shaped to meet a leaf `[B, C, ..., k]`."""
+    """A flag or weight `[B, G, k]` shaped to meet a leaf `[B, C, k, ...]`."""
     flag = to_heads(flag, leaf.shape[1])
-    middle = (1,) * (leaf.ndim - flag.ndim)
-    return flag.reshape(*flag.shape[:2], *middle, flag.shape[-1])
+    return flag.reshape(*flag.shape, *(1,) * (leaf.ndim - flag.ndim))
 
 
 def contract(spec: str, left: Array, right: Array, dtype) -> Array:

@@ -44,7 +44,7 @@ def fill(
     # Padding may hold anything, so it is selected away before it is normalised.
     present = valid[..., None, None]
     keys, values = jnp.where(present, keys, 0), jnp.where(present, values, 0)
-    to_bank = (1, 2, 3, 0)
+    to_bank = (1, 2, 0, 3)
     return Source(
         keys=rms_norm(keys).transpose(to_bank),
         values=values.transpose(to_bank),

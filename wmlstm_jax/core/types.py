@@ -20,8 +20,8 @@ class Memory(NamedTuple):
     undoing that is one too. What a dead slot holds is never seen by a read.
     """
 
-    keys: Array  # [B, R, K, N] memory dtype: addresses, RMS-normalised
-    values: Array  # [B, R, W, N] memory dtype: what a read returns
+    keys: Array  # [B, R, N, K] memory dtype: addresses, RMS-normalised
+    values: Array  # [B, R, N, W] memory dtype: what a read returns
     slot_epoch: Array  # [B, G, N] int32: the row's epoch when it was written
     written: Array  # [B, G, N] int32: the row's clock when it was written
     tags: Array  # [B, G, N] int32: the token that wrote it, -1 for none
@@ -47,8 +47,8 @@ class Memory(NamedTuple):
 class Source(NamedTuple):
     """Read-only slots beside the writable ones, filled from an encoder."""
 
-    keys: Array  # [B, R, K, S]
-    values: Array  # [B, R, W, S]
+    keys: Array  # [B, R, S, K]
+    values: Array  # [B, R, S, W]
     tags: Array  # [B, S] int32, -1 for none
     live: Array  # [B, S] bool
 
@@ -87,8 +87,8 @@ class Evicted(NamedTuple):
 
     slots: Array  # [B, G, k] int32
     weights: Array  # [B, G, k] float: 1 replaces, 0 writes nothing
-    keys: Array  # [B, R, K, k]
-    values: Array  # [B, R, W, k]
+    keys: Array  # [B, R, k, K]
+    values: Array  # [B, R, k, W]
     slot_epoch: Array  # [B, G, k]
     written: Array  # [B, G, k]
     tags: Array  # [B, G, k]

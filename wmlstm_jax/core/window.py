@@ -21,8 +21,8 @@ class Window(NamedTuple):
     """The columns of a piece: N slots and I = C*k items; `E = N + I`."""
 
     start: Memory  # before the first write of the piece
-    keys: Array  # [B, R, K, I], of the items
-    values: Array  # [B, R, W, I]
+    keys: Array  # [B, R, I, K], of the items
+    values: Array  # [B, R, I, W]
     slot_epoch: Array  # [B, G, E]
     written: Array  # [B, G, E]
     tags: Array  # [B, G, E]
@@ -51,9 +51,9 @@ def open_window(
     num_slots, copies = config.memory.num_slots, evicted.slots.shape[-1]
 
     def columns(leaf, dtype):
-        """`[C, B, ..]` to `[B, .., I]`, each request for every slot it went to."""
-        items = jnp.moveaxis(config.memory.stored(leaf, dtype), 0, -1)
-        return jnp.repeat(items, copies, axis=-1)
+        """`[C, B, R, ..]` to `[B, R, I, ..]`, a request for every slot it went to."""
+        items = jnp.moveaxis(config.memory.stored(leaf, dtype), 0, 2)
+        return jnp.repeat(items, copies, axis=2)
 
     def beside(leaf, items):
         groups = (*leaf.shape[:2], items.shape[-1])
@@ -155,7 +155,7 @@ def to_columns(ordered: bool, owner: Array, shown: Array, num_columns: int) -> A
 
 def match_all(window: Window, vectors: Array) -> Array:
     """`q k_e` of every turn and column: `[C, B, R, K]` to `[C, B, R, E]`."""
-    spec, dtype = "cbrk,brke->cbre", vectors.dtype
+    spec, dtype = "cbrk,brek->cbre", vectors.dtype
     slots = contract(spec, vectors, window.start.keys, dtype)
     items = contract(spec, vectors, window.keys, dtype)
     return jnp.concatenate([slots, items], axis=-1)
@@ -174,21 +174,19 @@ def meet(name: str, spec: str, window: Window, left: Array) -> Array:
     if spec.endswith("e"):  # One result for each column.
         parts = [contract(spec, left, leaf, left.dtype) for leaf in (slots, items)]
         return jnp.concatenate(parts, axis=-1)
-    cut = slots.shape[-1]
+    cut = slots.shape[2]
     first = contract(spec, left[..., :cut], slots, left.dtype)
     return first + contract(spec, left[..., cut:], items, left.dtype)
 
 
 def inherit(cotangent: Array, window: Window, stays: Array, turns: int) -> Array:
-    """What requests get from after the piece: `[B, R, K, N]` to `[C, B, R, K]`."""
+    """What requests get from after the piece: `[B, R, N, K]` to `[C, B, R, K]`."""
     share = take(cotangent, window.slots)
     share = jnp.where(align(stays, share), share, 0)
-    share = share.reshape(*share.shape[:-1], turns, -1).sum(-1)
-    return jnp.moveaxis(share, -1, 0)
+    share = share.reshape(*share.shape[:2], turns, -1, *share.shape[3:]).sum(3)
+    return jnp.moveaxis(share, 2, 0)
 
 
 def before_the_piece(cotangent: Array, overwritten: Array, gained: Array) -> Array:
     """The slots' cotangent before a piece: what it gave them, and what came through."""
-    flag = to_heads(overwritten, cotangent.shape[1])
-    flag = flag.reshape(*flag.shape[:2], *(1,) * (cotangent.ndim - 3), -1)
-    return jnp.where(flag, 0, cotangent) + gained
+    return jnp.where(align(overwritten, cotangent), 0, cotangent) + gained
