@@ -142,7 +142,7 @@ def live_only(state: dict, names) -> dict:
                 per_group = state[name].shape[1] // live.shape[1]
                 live = live.repeat(per_group, axis=1)
             if name in ("keys", "values"):
-                live = live[:, :, None]
+                live = live[..., None]
             chosen[name] = state[name] * live
     return chosen
 

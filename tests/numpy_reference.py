@@ -54,8 +54,8 @@ def empty_state(s: Settings, batch: int) -> dict:
     return {
         "hidden": np.zeros((batch, s.hidden_dim)),
         "cell": np.zeros((batch, s.hidden_dim)),
-        "keys": np.zeros((batch, heads, s.key_dim, slots)),
-        "values": np.zeros((batch, heads, s.value_dim, slots)),
+        "keys": np.zeros((batch, heads, slots, s.key_dim)),
+        "values": np.zeros((batch, heads, slots, s.value_dim)),
         "live": np.zeros((batch, groups, slots), bool),
         "written": np.zeros((batch, groups, slots), np.int32),
         "tags": np.full((batch, groups, slots), -1, np.int32),
@@ -105,7 +105,7 @@ def content_weights(params, s, row, g, r, query):
     vector = rms(query) * sharpness / np.sqrt(s.key_dim)
     live = [n for n in range(s.num_slots) if row.live[g, n]]
     logits = [params["memory"]["null_logit"][r]]
-    logits += [vector @ row.keys[r, :, n] + bias(params, s, row, g, n) for n in live]
+    logits += [vector @ row.keys[r, n] + bias(params, s, row, g, n) for n in live]
     weights = np.zeros(s.num_slots)
     weights[live] = softmax(np.array(logits))[1:]
     return weights
@@ -141,7 +141,7 @@ def read(params, s, row, g, x, h, mask):
                 else:
                     weights += p * shifted_weights(s, row, g, last, mode)
         row.weights[r] = weights
-        value = row.values[r] @ weights * params["memory"]["read_scale"][r]
+        value = weights @ row.values[r] * params["memory"]["read_scale"][r]
         reads.append(value * mask.reshape(s.num_heads, -1)[r])
     return np.concatenate(reads)
 
@@ -179,8 +179,8 @@ def write(params, s, row, g, x, h_before, h_after, tag):
     if slot is None:
         return
     for i, r in enumerate(heads):
-        row.keys[r, :, slot] = rms(keys[i])
-        row.values[r, :, slot] = values[i]
+        row.keys[r, slot] = rms(keys[i])
+        row.values[r, slot] = values[i]
         row.weights[r, slot] = 0
     row.live[g, slot] = True
     row.tags[g, slot] = tag
@@ -200,9 +200,7 @@ def point(params, s, row, g, h, target):
     for i, r in enumerate(heads):
         sharpness = 8 * sigmoid(params["memory"]["copy_sharpness"][r])
         vector = rms(queries[i]) * sharpness / np.sqrt(s.key_dim)
-        logits += [
-            vector @ row.keys[r, :, n] + bias(params, s, row, g, n) for n in slots
-        ]
+        logits += [vector @ row.keys[r, n] + bias(params, s, row, g, n) for n in slots]
         hits += [row.tags[g, n] == target for n in slots]
     return softmax(np.array(logits)) @ np.array(hits, float)
 

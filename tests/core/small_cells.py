@@ -32,7 +32,7 @@ class Blend(core.Policy):
     most: float = 0.75
 
     def select(self, memory, request):
-        likeness = jnp.einsum("brk,brkn->bn", request.key, memory.keys)[:, None]
+        likeness = jnp.einsum("brk,brnk->bn", request.key, memory.keys)[:, None]
         # Dead slots may still hold what was there before.
         likeness = jnp.where(memory.live, likeness, 0)
         weights = self.most * jax.nn.sigmoid(likeness)

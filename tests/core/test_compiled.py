@@ -36,8 +36,11 @@ def compiled_gradient(length, batch, config, *, tagged=False, backend="rollback"
     return jax.jit(jax.grad(loss, argnums=(0, 2))).lower(*shapes).compile()
 
 
-def loop_bodies(hlo):
-    """The instructions of every loop body: name, number of elements, operation."""
+def loop_bodies(hlo, *, beside_loops=False):
+    """The instructions of every loop body: name, number of elements, operation.
+
+    With `beside_loops` those of the whole program too.
+    """
     computations, lines = {}, []
     for line in hlo.splitlines():
         if header := _COMPUTATION.match(line):
@@ -48,17 +51,19 @@ def loop_bodies(hlo):
                 size *= int(dim)
             lines.append((found[1], size, found[3]))
     bodies = set(re.findall(r"body=%?([\w.\-]+)", hlo))
+    if beside_loops:
+        bodies |= set(re.findall(r"^ENTRY %?([\w.\-]+)", hlo, re.MULTILINE))
     return {name: computations[name] for name in bodies}
 
 
-def memory_sized_copies(hlo, size):
-    """Copies of as many elements as the memory holds, in any loop body.
+def copies_of_size(hlo, size, **where):
+    """Copies of as many elements, in any loop body.
 
     XLA names a fusion after what it fused: one with a copy inside has it in its name.
     """
     return [
         (body, name)
-        for body, instructions in loop_bodies(hlo).items()
+        for body, instructions in loop_bodies(hlo, **where).items()
         for name, elements, operation in instructions
         if elements == size
         and (operation == "copy" or (operation == "fusion" and "copy" in name))
@@ -80,23 +85,33 @@ def test_no_loop_body_copies_the_memory(policy, modes):
     hlo = compiled_gradient(LENGTH, BATCH, config, tagged=True).as_text()
     size = BATCH * PRIMES["num_heads"] * PRIMES["key_dim"] * SLOTS
     assert loop_bodies(hlo)
-    assert not memory_sized_copies(hlo, size)
+    assert not copies_of_size(hlo, size)
 
 
 def test_a_copy_is_seen():
     """Plain differentiation keeps every memory, and copies it into its stack."""
     config = CellConfig(**PRIMES, memory=SlotMemory(SLOTS))
     hlo = compiled_gradient(LENGTH, BATCH, config, backend="scan").as_text()
-    assert memory_sized_copies(hlo, BATCH * 2 * 13 * SLOTS)
+    assert copies_of_size(hlo, BATCH * 2 * 13 * SLOTS)
 
 
 @pytest.mark.parametrize("num_slots", [0, 5])
-def test_no_loop_body_copies_the_projections(num_slots):
+def test_nothing_copies_the_projections(num_slots):
     config = CellConfig(**PRIMES, memory=SlotMemory(num_slots))
     hlo = compiled_gradient(LENGTH, BATCH, config).as_text()
     size = LENGTH * BATCH * 4 * PRIMES["hidden_dim"]
     assert sum(n == size for b in loop_bodies(hlo).values() for _, n, _ in b)
-    assert not memory_sized_copies(hlo, size)
+    assert not copies_of_size(hlo, size, beside_loops=True)
+
+
+def test_the_large_kernels_are_on_the_left():
+    """What is on the right of a product is packed, at every step."""
+    config = CellConfig(**PRIMES, memory=SlotMemory(5))
+    hlo = compiled_gradient(LENGTH, BATCH, config).as_text()
+    hidden, seen = PRIMES["hidden_dim"], 2 * PRIMES["value_dim"]
+    projected = 4 * hidden + 3 * seen  # gates, query, key, value
+    for width in (projected, 4 * hidden, hidden, seen):
+        assert re.search(rf" = f32\[{width},{BATCH}\]\S* dot\(", hlo), width
 
 
 def num_equations(length):

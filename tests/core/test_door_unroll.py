@@ -77,10 +77,14 @@ def test_unroll_refuses(name, was, said):
     ("name", "was", "said"),
     [
         ("source", lambda: None, ["None", "CellConfig.source is True"]),
-        ("source.keys", lambda: bank(batch=B + 1), [(B + 1, R, K, 4), (B, R, K)]),
-        ("source.keys", lambda: bank(heads=R + 1), [(B, R + 1, K, 4), (B, R, K)]),
-        ("source.keys", lambda: bank(keys=K + 1), [(B, R, K + 1, 4), (B, R, K)]),
-        ("source.values", lambda: bank(values=W + 1), [(B, R, W + 1, 4), (B, R, W)]),
+        ("source.keys", lambda: bank(batch=B + 1), [(B + 1, R, 4, K), (B, R, "S", K)]),
+        ("source.keys", lambda: bank(heads=R + 1), [(B, R + 1, 4, K), (B, R, "S", K)]),
+        ("source.keys", lambda: bank(keys=K + 1), [(B, R, 4, K + 1), (B, R, "S", K)]),
+        (
+            "source.values",
+            lambda: bank(values=W + 1),
+            [(B, R, 4, W + 1), (B, R, "S", W)],
+        ),
     ],
 )
 def test_unroll_refuses_a_source(name, was, said):
@@ -143,22 +147,22 @@ def carry_with(cell):
         (
             "memory.keys",
             lambda: carry_of(num_slots=N + 1),
-            [(B, R, K, N + 1), (B, R, K, N)],
+            [(B, R, N + 1, K), (B, R, N, K)],
         ),
         (
             "memory.keys",
             lambda: carry_of(num_heads=R + 1),
-            [(B, R + 1, K, N), (B, R, K, N)],
+            [(B, R + 1, N, K), (B, R, N, K)],
         ),
         (
             "memory.keys",
             lambda: carry_of(key_dim=K + 1),
-            [(B, R, K + 1, N), (B, R, K, N)],
+            [(B, R, N, K + 1), (B, R, N, K)],
         ),
         (
             "memory.values",
             lambda: carry_of(value_dim=W + 1),
-            [(B, R, W + 1, N), (B, R, W, N)],
+            [(B, R, N, W + 1), (B, R, N, W)],
         ),
         (
             "memory.keys",

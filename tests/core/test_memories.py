@@ -116,8 +116,8 @@ def test_a_write_fills_the_slot_that_the_policy_names_and_changes_no_other(
         wanted = as_numpy(memory)
         for b, g in np.argwhere(weights[..., 0] * valid[:, None] > 0):
             n, heads = slots[b, g, 0], heads_of(config, g)
-            wanted["keys"][b, heads, :, n] = request.key[b, heads]
-            wanted["values"][b, heads, :, n] = request.value[b, heads]
+            wanted["keys"][b, heads, n] = request.key[b, heads]
+            wanted["values"][b, heads, n] = request.value[b, heads]
             wanted["slot_epoch"][b, g, n] = memory.epoch[b]
             wanted["written"][b, g, n] = memory.clock[b]
             wanted["tags"][b, g, n] = request.tag[b]
@@ -146,7 +146,7 @@ def test_an_overwritten_slot_never_matches_again(policy):
     for salience in range(1, N + 1):
         later = np.full((B, 1), salience, SINGLE)
         memory, evicted = write(config, memory, ask(rng, config, salience=later))
-    np.testing.assert_array_equal(evicted.values[..., 0], huge)
+    np.testing.assert_array_equal(evicted.values[:, :, 0], huge)
     assert np.max(np.abs(read(config, memory, SHARP * lost).value)) < 9
 
 
@@ -158,12 +158,12 @@ def test_a_dead_slot_never_matches(policy):
     emptied = empty_rows(full, row)
     assert not emptied.live[1].any() and emptied.live[0].all()
     for memory in (emptied, wipe(emptied)):
-        got = read(config, memory, SHARP * memory.keys[..., 0])
+        got = read(config, memory, SHARP * memory.keys[:, :, 0])
         np.testing.assert_array_equal(got.weights[1], 0)
         np.testing.assert_array_equal(got.value[1], 0)
         np.testing.assert_array_equal(got.null[1], 1)
         np.testing.assert_allclose(
-            got.value[0], read(config, full, SHARP * full.keys[..., 0]).value[0]
+            got.value[0], read(config, full, SHARP * full.keys[:, :, 0]).value[0]
         )
 
 
@@ -226,13 +226,13 @@ def test_a_pinned_slot_stays_and_the_others_go(policy):
     config, rng = cell(policy), np.random.default_rng(7)
     memory = filled(rng, config)
     memory = memory._replace(pinned=memory.pinned.at[:, :, 1].set(True))
-    kept = memory.keys[..., 1]
+    kept = memory.keys[:, :, 1]
     for turn in range(2 * N):
         high = np.full((B, 1), 9 + turn, SINGLE)
         memory, evicted = write(config, memory, ask(rng, config, salience=high))
         assert np.all(np.isin(evicted.slots, [0, 2]))
         np.testing.assert_array_equal(evicted.weights, 1)
-    np.testing.assert_array_equal(memory.keys[..., 1], kept)
+    np.testing.assert_array_equal(memory.keys[:, :, 1], kept)
     np.testing.assert_array_equal(memory.written[..., 1], 1)
     assert np.min(memory.written[..., [0, 2]]) >= N
 
@@ -253,11 +253,9 @@ def test_groups_choose_for_themselves(policy):
     np.testing.assert_array_equal(evicted.slots[..., 0], [[0, 1]] * B)
     for g, slot in ((0, 0), (1, 1)):
         heads, others = heads_of(config, g), [n for n in range(N) if n != slot]
+        np.testing.assert_array_equal(after.keys[:, heads, slot], request.key[:, heads])
         np.testing.assert_array_equal(
-            after.keys[:, heads, :, slot], request.key[:, heads]
-        )
-        np.testing.assert_array_equal(
-            after.keys[:, heads][..., others], memory.keys[:, heads][..., others]
+            after.keys[:, heads][:, :, others], memory.keys[:, heads][:, :, others]
         )
     # One group may refuse what the other keeps.
     if policy == core.Salience():

@@ -41,7 +41,7 @@ def one_alive(config, rubbish) -> core.Carry:
         leaf = getattr(memory, field)
         if leaf is not None:
             leaf[...] = rng.normal(size=leaf.shape)
-            leaf[..., 1:] = rubbish
+            leaf[:, :, 1:] = np.reshape(rubbish, (-1, *(1,) * (leaf.ndim - 3)))
     memory.slot_epoch[..., 0] = 0
     memory.pinned[..., 1:] = True
     memory.written[..., 1:] = 9
@@ -60,8 +60,8 @@ def test_wipe_leaves_the_live_and_nothing_of_the_dead(config):
     for field, nothing in blank.items():
         leaf, before = getattr(wiped, field), getattr(memory, field)
         if leaf is not None:
-            np.testing.assert_array_equal(leaf[..., 0], before[..., 0], field)
-            np.testing.assert_array_equal(leaf[..., 1:], nothing, field)
+            np.testing.assert_array_equal(leaf[:, :, 0], before[:, :, 0], field)
+            np.testing.assert_array_equal(leaf[:, :, 1:], nothing, field)
     np.testing.assert_array_equal(wiped.epoch, 0)
     for field in ("clock", "head"):
         np.testing.assert_array_equal(getattr(wiped, field), getattr(memory, field))
@@ -109,8 +109,8 @@ def test_what_is_not_finite_reaches_nothing_where_it_is_dead(
         jax.tree.map(np.testing.assert_array_equal, run(rubbish), clean)
     (_, _, d_floats), (ys, final) = clean
     for field, leaf in d_floats.items():
-        assert np.any(leaf[..., 0]), field
-        np.testing.assert_array_equal(leaf[..., 1:], 0, field)
+        assert np.any(leaf[:, :, 0]), field
+        np.testing.assert_array_equal(leaf[:, :, 1:], 0, field)
     # A row that NaN has taken is as good as new after its reset; the other never knew.
     lost = xs.copy()
     lost[0, 1] = jnp.nan

@@ -47,9 +47,9 @@ def test_fill_normalises_keys_and_leaves_nothing_in_padding():
     tags = np.arange(S * B, dtype=np.int32).reshape(S, B)
     bank = core.fill(keys, values, tags=tags, valid=VALID)
     there = VALID[..., None, None]
-    wanted = np.where(there, rms(keys), 0).transpose(1, 2, 3, 0)
+    wanted = np.where(there, rms(keys), 0).transpose(1, 2, 0, 3)
     np.testing.assert_allclose(bank.keys, wanted, **CLOSE)
-    wanted = np.where(there, values, 0).transpose(1, 2, 3, 0)
+    wanted = np.where(there, values, 0).transpose(1, 2, 0, 3)
     np.testing.assert_allclose(bank.values, wanted, **CLOSE)
     np.testing.assert_array_equal(bank.tags, [[0, 2, 4, -1], [1, 3, 5, 7]])
     np.testing.assert_array_equal(bank.live, VALID.T)
@@ -121,9 +121,9 @@ def test_slots_and_source_share_one_softmax(writes, ordered):
     for b, r in np.ndindex(B, R):
         there = np.flatnonzero(VALID[:, b])
         keys = [request.key[b, r] for request in requests]
-        keys += [bank.keys[b, r, :, s] for s in there]
+        keys += [bank.keys[b, r, s] for s in there]
         values = [request.value[b, r] for request in requests]
-        values += [bank.values[b, r, :, s] for s in there]
+        values += [bank.values[b, r, s] for s in there]
         logits = [query.vector[b, r] @ key for key in keys] + [query.null_logit[r]]
         weights = content * np.exp(logits) / np.exp(logits).sum()
         np.testing.assert_allclose(

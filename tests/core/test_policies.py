@@ -157,15 +157,15 @@ def test_a_cell_computes_what_its_policy_declares(policy):
 def test_a_soft_write_mixes_by_its_weights():
     config = small_cell(Blend(most=0.5))
     rng = np.random.default_rng(0)
-    memory, values = config.memory.init(config, B), np.zeros((B, R, W, N))
+    memory, values = config.memory.init(config, B), np.zeros((B, R, N, W))
     # What dead slots hold is no part of the mixture.
     memory = memory._replace(values=memory.values + 7)
     for _ in range(3):
         value = rng.normal(size=(B, R, W)).astype(np.float32)
         request = ask()._replace(value=value)
         _, share = config.memory.policy.select(memory, request)
-        share = np.asarray(share)[:, :, None]  # [B, 1, 1, N]: one group
-        values = (1 - share) * values + share * value[..., None]
+        share = np.asarray(share)[..., None]  # [B, 1, N, 1]: one group
+        values = (1 - share) * values + share * value[:, :, None]
         memory, _ = write(config, memory, request)
         np.testing.assert_allclose(memory.values, values, rtol=1e-5, atol=1e-6)
         assert memory.live.all()

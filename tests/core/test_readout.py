@@ -59,9 +59,9 @@ def by_hand(params, config, carry):
                 if memory.salience is not None:
                     decay = reference.softplus(scalars["decay"][g])
                     bias = memory.salience[b, g, n] - decay * memory.age[b, g, n]
-                logits.append(vector @ memory.keys[b, r, :, n] + bias)
+                logits.append(vector @ memory.keys[b, r, n] + bias)
             weights = reference.softmax(np.array(logits, np.float64))[1:]
-            found.append(memory.values[b, r][:, live] @ weights)
+            found.append(weights @ memory.values[b, r][live])
     found = np.array(found).reshape(BATCH, -1)
     return np.concatenate([carry.hidden, found], axis=1)
 

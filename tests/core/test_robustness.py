@@ -16,7 +16,7 @@ from tests.core.small_cells import (
     small_cell,
 )
 from wmlstm_jax import core
-from wmlstm_jax.core.equations import project_groups, project_input
+from wmlstm_jax.core.equations import project_groups, project_input, project_turned
 
 CELLS = {
     "fifo": small_cell(read_modes=("content", 0, 1, -1)),
@@ -164,5 +164,6 @@ def test_bfloat16_products_are_summed_in_float32():
     ones = jnp.ones((1, count))
     grouped = project_groups(config, ones, jnp.ones((1, count, 1)))
     from_input = project_input(config, ones, jnp.ones((count, 1, 1)))
-    for total in (grouped, from_input):
+    turned = project_turned(config, ones, jnp.ones((1, 1, count), jnp.bfloat16))
+    for total in (grouped, from_input, turned):
         assert total.dtype == np.float32 and total.item() == count

@@ -27,14 +27,13 @@ def project_groups(config: CellConfig, left: Array, kernel: Array) -> Array:
 
 
 def project_turned(config: CellConfig, left: Array, turned: Array) -> Array:
-    """`project_groups` by a kernel that was turned round, `[G, out, in]`.
+    """`project_groups` by a kernel of the compute dtype turned round, `[G, out, in]`.
 
     Libraries pack the operand on the right at every call. With few rows and a large
     kernel it should be the rows; the barrier keeps XLA from swapping the two back.
     """
     groups, _, width = turned.shape
     rows = left.astype(config.dtype).reshape(left.shape[0], groups, width)
-    turned = turned.astype(config.dtype)
     if groups == 1:
         turned, rows, inside = turned[0], rows[:, 0], (((1,), (1,)), ((), ()))
     else:

@@ -13,7 +13,6 @@ import jax
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import project_turned
 from wmlstm_jax.core.loop_types import Kernels, Products
-from wmlstm_jax.core.types import Array
 from wmlstm_jax.core.window import Window, meet, to_columns, to_view
 
 

@@ -130,12 +130,13 @@ def _rollback_backward(static, residuals, cotangents):
     kernels, scalars, memory, xs, kept, tape, outputs = residuals
     d_state, d_memory, d_emitted = cotangents
     floats, _ = partition(scalars)
+    back = _each(kernels, lambda kernel: kernel.astype(config.dtype))
 
     def run_piece(carry, steps, tape):
         d_state, d_content, d_weights, d_scalars, memory = carry
         later = Later(d_state, d_weights, d_scalars, None, [], None, None)
         return piece_backward(
-            config, unroll, kernels, scalars, memory, steps, tape, d_content, later
+            config, unroll, back, scalars, memory, steps, tape, d_content, later
         )
 
     d_content, d_weights = _content_of(d_memory)
@@ -162,14 +163,22 @@ def _rollback_backward(static, residuals, cotangents):
 
 
 def _turn_round(config, kernels: Kernels) -> Kernels:
-    """The kernels as `project_turned` wants them: `[G, out, in]`, made once."""
+    """The kernels as `project_turned` wants them, `[G, out, in]`.
+
+    The backward pass wants them as they are: what went in is its output.
+    """
 
     def turn(kernel):
         turned = kernel.astype(config.dtype).swapaxes(1, 2)
         return jax.lax.optimization_barrier(turned)
 
-    read = None if kernels.read is None else turn(kernels.read)
-    return kernels._replace(hidden=turn(kernels.hidden), read=read)
+    return _each(kernels, turn)
+
+
+def _each(kernels: Kernels, change) -> Kernels:
+    """Changes the large weights, once for all turns of a loop."""
+    read = None if kernels.read is None else change(kernels.read)
+    return kernels._replace(hidden=change(kernels.hidden), read=read)
 
 
 def _weight_gradients(config, kernels, reset, outputs, d_parts) -> Kernels:

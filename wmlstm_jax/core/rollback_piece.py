@@ -64,7 +64,7 @@ def piece_backward(
     Args:
       config: the settings.
       unroll: how many turns one turn of the compiled loop holds.
-      kernels: the large weights.
+      kernels: the large weights, in the compute dtype.
       scalars: the small ones.
       memory: after the piece, or None without slots.
       steps: what the piece was given, what was kept, and the cotangents of what it
@@ -96,9 +96,7 @@ def piece_backward(
         later = _nothing_later(window, kept, later, length, len(asked))
 
     def turn(later, step, old):
-        return _turn_backward(
-            config, kernels, scalars, window, asked, later, step, old
-        )
+        return _turn_backward(config, kernels, scalars, window, asked, later, step, old)
 
     index = jnp.arange(length, dtype=jnp.int32)
     later, tape, d_beside = scan_tape(

@@ -28,9 +28,7 @@ def put(leaf: Array, slots: Array, content: Array) -> Array:
     by_group = _by_group(leaf, slots)
     content = _by_group(content, slots)
     return jax.vmap(
-        jax.vmap(
-            lambda m, s, c: m.at[:, s].set(c, mode=_IN_RANGE, unique_indices=True)
-        )
+        jax.vmap(lambda m, s, c: m.at[:, s].set(c, mode=_IN_RANGE, unique_indices=True))
     )(by_group, slots, content).reshape(leaf.shape)
 
 

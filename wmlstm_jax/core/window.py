@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from wmlstm_jax.core.config import CellConfig
-from wmlstm_jax.core.slots import align, contract, put, take, to_heads
+from wmlstm_jax.core.slots import align, contract, put, take
 from wmlstm_jax.core.types import Array, Evicted, Memory, Request
 
 
