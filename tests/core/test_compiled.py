@@ -15,15 +15,20 @@ _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"(?:ROOT )?%?([\w.\-]+) = \w+\[([\d,]*)\]\S* ([\w\-]+)\(")
 
 
-def compiled_gradient(length, batch, config, *, tagged=False, backend="rollback"):
-    """The compiled gradient in parameters and inputs, from shapes alone."""
-    shapes = jax.eval_shape(
+def arguments(length, batch, config):
+    """The shapes of parameters, carry and inputs."""
+    return jax.eval_shape(
         lambda: (
             init_params(jax.random.key(0), config),
             init_carry(config, batch),
             jnp.zeros((length, batch, config.input_dim)),
         )
     )
+
+
+def compiled_gradient(length, batch, config, *, tagged=False, backend="rollback"):
+    """The compiled gradient in parameters and inputs, from shapes alone."""
+    shapes = arguments(length, batch, config)
     tokens = jnp.zeros((length, batch), jnp.int32) if tagged else None
 
     def loss(params, carry, xs):
@@ -34,6 +39,15 @@ def compiled_gradient(length, batch, config, *, tagged=False, backend="rollback"
         return (ys**2).sum() + (carry.hidden**2).sum()
 
     return jax.jit(jax.grad(loss, argnums=(0, 2))).lower(*shapes).compile()
+
+
+def compiled_forward(length, batch, config):
+    """The compiled outputs, from shapes alone."""
+
+    def run(params, carry, xs):
+        return unroll_loop(params, config, carry, xs)
+
+    return jax.jit(run).lower(*arguments(length, batch, config)).compile()
 
 
 def loop_bodies(hlo, *, beside_loops=False):
@@ -102,6 +116,8 @@ def test_nothing_copies_the_projections(num_slots):
     size = LENGTH * BATCH * 4 * PRIMES["hidden_dim"]
     assert sum(n == size for b in loop_bodies(hlo).values() for _, n, _ in b)
     assert not copies_of_size(hlo, size, beside_loops=True)
+    forward = compiled_forward(LENGTH, BATCH, config).as_text()
+    assert not copies_of_size(forward, size, beside_loops=True)
 
 
 def test_the_large_kernels_are_on_the_left():

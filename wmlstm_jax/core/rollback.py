@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from wmlstm_jax.core.bare import scan
 from wmlstm_jax.core.body import after, before, direct, split, split_step
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import project_groups, project_turned
@@ -71,7 +72,7 @@ def _rollback(static, kernels, scalars, state, memory, xs):
         )
         return (state, memory), emitted
 
-    (state, memory), emitted = jax.lax.scan(turn, (state, memory), xs, unroll=unroll)
+    (state, memory), emitted = scan(turn, (state, memory), xs, unroll=unroll)
     return state, memory, emitted
 
 

@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from wmlstm_jax.core import bare
 from wmlstm_jax.core.body import advance
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.loop_types import Emitted, Kernels, Scalars, State, StepInputs
@@ -31,7 +32,7 @@ def scan(
         )
         return (state, memory), emitted
 
-    (state, memory), emitted = jax.lax.scan(turn, (state, memory), xs, unroll=unroll)
+    (state, memory), emitted = bare.scan(turn, (state, memory), xs, unroll=unroll)
     return state, memory, emitted
 
 
@@ -60,7 +61,7 @@ def remat(
         return (state, memory), emitted
 
     pieces = fold(xs, piece_length(length, math.isqrt(length - 1) + 1))
-    (state, memory), emitted = jax.lax.scan(run_piece, (state, memory), pieces)
+    (state, memory), emitted = bare.scan(run_piece, (state, memory), pieces)
     emitted = jax.tree.map(lambda leaf: unfold(leaf)[:length], emitted)
     return state, memory, emitted
 
@@ -85,7 +86,7 @@ def traced_scan(
         eviction = eviction_of(unwritten, evicted)
         return (state, memory), emitted._replace(trace=(*emitted.trace, eviction))
 
-    (state, memory), emitted = jax.lax.scan(turn, (state, memory), xs, unroll=unroll)
+    (state, memory), emitted = bare.scan(turn, (state, memory), xs, unroll=unroll)
     return state, memory, emitted
 
 

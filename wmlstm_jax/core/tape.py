@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from wmlstm_jax.core.bare import bare, scan
 from wmlstm_jax.core.body import fused_sizes
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.loop_types import Parts
@@ -86,14 +87,9 @@ def scan_tape(
         following = jnp.clip(index + onward, 0, length - 1)
         return (carry, take_off(tape, following), tape), y
 
-    # XLA lays an axis of one out at will, and copies the tape where two wills differ.
-    bare = jax.tree.map(
-        lambda leaf: leaf.reshape(length, *(n for n in leaf.shape[1:] if n > 1)), tape
-    )
+    kept = jax.tree.map(bare, tape)
     index = jnp.arange(length, dtype=jnp.int32)
-    start = carry, take_off(bare, length - 1 if reverse else 0), bare
-    (carry, _, bare), ys = jax.lax.scan(
-        run, start, (index, xs), unroll=unroll, reverse=reverse
-    )
-    tape = jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), bare, tape)
+    start = carry, take_off(kept, length - 1 if reverse else 0), kept
+    (carry, _, kept), ys = scan(run, start, (index, xs), unroll=unroll, reverse=reverse)
+    tape = jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), kept, tape)
     return carry, tape, ys
