@@ -171,7 +171,7 @@ def test_blocks_see_each_other_only_through_the_input(policy):
 
     rng = np.random.default_rng(4)
     hidden = rng.normal(size=(B, H)).astype(np.float32)
-    values = rng.normal(size=(B, R, W, N)).astype(np.float32)
+    values = rng.normal(size=(B, R, N, W)).astype(np.float32)
     d_params, d_hidden, d_values, d_xs = influence(
         random_params(config), hidden, values, xs
     )
