@@ -8,6 +8,7 @@ from wmlstm_jax.core import Carry, Outputs, pointer_distribution
 from wmlstm_jax.models.blocks import Block
 from wmlstm_jax.models.config import ModelConfig
 from wmlstm_jax.models.copying import mix
+from wmlstm_jax.models.softmax import target_log_prob
 from wmlstm_jax.nn.layer import as_arrays
 
 Array = jax.Array
@@ -90,9 +91,9 @@ class LanguageModel(nnx.Module):
             rng=rng,
             reading=reading,
         )
-        log_vocab = jnp.take_along_axis(
-            self._log_vocab(features), targets[..., None], axis=-1
-        )[..., 0]
+        log_vocab = target_log_prob(
+            features, self.embedding.embedding[...], self.output_bias[...], targets
+        )
         if self.copy_gate is None:
             return carries, log_vocab
         assert copied is not None
