@@ -2,8 +2,8 @@
 
     log p(t) = e_t x + b_t - log sum_v exp(e_v x + b_v)
 
-What differentiation would keep and make besides (the normalised logits, a scatter of the
-targets into zeros) takes as long as one of the three products.
+What differentiation would keep and make besides (the normalised logits, a scatter of
+the targets into zeros) takes as long as one of the three products.
 """
 
 import jax
