@@ -21,10 +21,21 @@ def get_config() -> ConfigDict:
     config.data = data = ConfigDict()
     # English documentation inside every CPython: nothing to download.
     data.source = "embedded"
-    # For source = "file": a UTF-8 text, gzipped if it ends in .gz.
+    # For "file": a UTF-8 text or a glob, gzipped if it ends in .gz; for "tfds": a name.
     data.path = ""
+    # For "file": texts of their own to validate and test on; "" cuts them off the end.
+    data.validation_path = ""
+    data.test_path = ""
+    # For "tfds": which feature is the text, and where sets are prepared ("": TFDS's).
+    data.text_field = "text"
+    data.data_dir = ""
+    # What is cut off: enough to tell two models apart, and most is left to train on.
+    data.validation_fraction = 0.05
+    data.test_fraction = 0.05
     # Nothing to train, nothing unknown, and bits per byte are bits per token.
     data.tokenizer = "bytes"
+    # The most tokens that "words", "characters" and "bpe" may have; 0 is no limit.
+    data.vocab_size = 0
     # Streams read side by side; must divide by the devices.
     data.batch_size = 32
     # How far gradients reach back; the carry reaches further.

@@ -68,5 +68,5 @@ def test_evaluation_hands_the_carry_on(run, config):
     long = build(replace(config, data=replace(config.data, window=500)))
     scores = [Evaluator(each, "validation")(params) for each in (run, long)]
     assert scores[0].tokens == scores[1].tokens
-    assert scores[0].tokens == len(run.corpus.validation.encode()) - 1
+    assert scores[0].tokens == len(run.corpus().validation.encode()) - 1
     assert scores[0].loss == pytest.approx(scores[1].loss, rel=1e-5)

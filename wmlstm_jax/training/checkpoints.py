@@ -114,6 +114,19 @@ class Checkpoints:
             )
         return None
 
+    def about(self) -> dict[str, Any] | None:
+        """What was saved beside the newest state that says it; None where nothing was.
+
+        It is the same in all checkpoints of a run but for the data position.
+        """
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                only = ocp.args.Composite(about=ocp.args.JsonRestore())
+                return self._manager.restore(step, args=only)["about"]
+            except Exception:  # As in `restore`, which tells of it.
+                continue
+        return None
+
     def _restore(self, step: int, template: TrainState) -> Restored:
         items = self._manager.restore(
             step,

@@ -4,12 +4,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from wmlstm_jax.data import load_tokenizer
 from wmlstm_jax.models import ModelConfig
 from wmlstm_jax.training.config import TrainConfig
 from wmlstm_jax.training.loop import train
 from wmlstm_jax.training.report import continue_text, load, markdown_table
-from wmlstm_jax.training.run import Evaluator
+from wmlstm_jax.training.run import Evaluator, build
 from wmlstm_jax.training.state import num_params
 
 NAMES = {"wm_lstm": "WM-LSTM", "lstm": "LSTM"}
@@ -63,7 +62,7 @@ def compare(config: TrainConfig, workdir: str | Path) -> str:
     """
     workdir = Path(workdir)
     config = replace(config, compare=False)
-    vocab_size = load_tokenizer(config.data.tokenizer).vocab_size
+    vocab_size = build(config).tokenizer.vocab_size
     baseline = replace(config, model=matched_lstm(config.model, vocab_size))
     rows, places = [], []
     for name, each in (("wm_lstm", config), ("lstm", baseline)):

@@ -20,15 +20,29 @@ class DataConfig:
 
     Args:
       source: a name in `wmlstm_jax.data.SOURCES`.
-      path: the file that the source reads, or "".
+      path: as in `wmlstm_jax.data.load_corpus`, like the six after it.
+      validation_path: likewise.
+      test_path: likewise.
+      text_field: likewise.
+      data_dir: likewise.
+      validation_fraction: likewise.
+      test_fraction: likewise.
       tokenizer: a name in `wmlstm_jax.data.TOKENIZERS`.
+      vocab_size: as in `wmlstm_jax.data.train_tokenizer`.
       batch_size: B, streams read side by side, over all devices.
       window: T, tokens per stream and step: how far gradients reach back.
     """
 
     source: str
     path: str
+    validation_path: str
+    test_path: str
+    text_field: str
+    data_dir: str
+    validation_fraction: float
+    test_fraction: float
     tokenizer: str
+    vocab_size: int
     batch_size: int
     window: int
 

@@ -43,6 +43,8 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
     validate = Evaluator(run, "validation")
     with Checkpoints(workdir) as checkpoints:
         restored = checkpoints.restore(run.template)
+        if restored is not None:
+            _check_text(restored.about["text"], run.corpus().origin)
         begun = run.first_state() if restored is None else restored.state
         start = int(begun.step)
         journal = Journal(workdir / "metrics.jsonl", start)
@@ -99,11 +101,19 @@ def _note_validation(step: int, validation: Likelihood, journal, progress) -> No
     journal.write(step, validation_loss=validation.loss, validation_bits_per_byte=bits)
 
 
+def _check_text(was: dict[str, str], now: dict[str, str]) -> None:
+    if was["sha256"] != now["sha256"]:
+        raise ValueError(
+            f"the text is not the one that this run was trained on ({was}, now {now});"
+            " bring that one back, or name another --workdir."
+        )
+
+
 def _about(run: Run, step: int) -> dict:
     """What is saved beside the state."""
     return {
         "config": to_settings(run.config),
-        "tokenizer": run.tokenizer.name,
-        "text": run.corpus.origin,
+        "tokenizer": run.tokenizer.to_json(),
+        "text": run.corpus().origin,
         "data_position": step,
     }

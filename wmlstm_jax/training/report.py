@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from wmlstm_jax.data import tokenizer_from_json
 from wmlstm_jax.inference import Sample, generate
 from wmlstm_jax.models import LanguageModel
 from wmlstm_jax.training.checkpoints import Checkpoints, saved_config
@@ -36,8 +37,11 @@ def load(workdir: str | Path, which: str = "best") -> Trained:
       ValueError: there is no run or no checkpoint, or none can be read.
     """
     workdir = Path(workdir)
-    run = build(saved_config(workdir))
+    config = saved_config(workdir)
     with Checkpoints(workdir) as checkpoints:
+        about = checkpoints.about()
+        tokenizer = None if about is None else tokenizer_from_json(about["tokenizer"])
+        run = build(config, tokenizer)
         restored = checkpoints.restore(run.template, which)
     if restored is None:
         raise ValueError(f"{workdir} holds no checkpoint yet; train it with train.py.")
@@ -78,6 +82,11 @@ def continue_text(trained: Trained, prompt: str, sample: SampleConfig) -> Iterat
     tokens = run.tokenizer.encode(prompt)
     if not len(tokens):
         raise ValueError("the prompt is empty; a text has to start somewhere.")
+    if unknown := run.tokenizer.unknown(prompt):
+        raise ValueError(
+            f"the prompt has {', '.join(map(repr, unknown))}, which the text that the"
+            " model was trained on had not; write it without."
+        )
     # The parameters lie on all devices; one text is generated on one of them.
     params = jax.device_put(jax.device_get(trained.params), jax.local_devices()[0])
     model = nnx.merge(run.graph, params)

@@ -1,6 +1,7 @@
 """A run, built from its settings: everything that training and evaluation share."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -9,11 +10,17 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from wmlstm_jax.data import Corpus, StreamWindows, batches, load_corpus, load_tokenizer
-from wmlstm_jax.data.tokenizers import Tokenizer
+from wmlstm_jax.data import (
+    Corpus,
+    StreamWindows,
+    Tokenizer,
+    batches,
+    load_corpus,
+    train_tokenizer,
+)
 from wmlstm_jax.metrics import Likelihood
 from wmlstm_jax.models.language_model import Carries
-from wmlstm_jax.training.config import TrainConfig
+from wmlstm_jax.training.config import DataConfig, TrainConfig
 from wmlstm_jax.training.optimizers import make_optimizer
 from wmlstm_jax.training.sharding import make_mesh, over_data, put_batch, shard_of
 from wmlstm_jax.training.state import TrainState, init_state, model_graph
@@ -24,7 +31,7 @@ class Run(NamedTuple):
     """What a config stands for."""
 
     config: TrainConfig
-    corpus: Corpus
+    corpus: Callable[[], Corpus]  # reads the text when it is first wanted
     tokenizer: Tokenizer
     mesh: Mesh
     graph: nnx.GraphDef
@@ -56,7 +63,7 @@ class Run(NamedTuple):
 
     def windows(self, split: str) -> StreamWindows:
         """This host's windows of "train", "validation" or "test"."""
-        tokens = self.tokenizer.encode(getattr(self.corpus, split))
+        tokens = self.tokenizer.encode(getattr(self.corpus(), split))
         return StreamWindows(
             tokens,
             self.config.data.batch_size,
@@ -76,14 +83,21 @@ class Run(NamedTuple):
             yield put_batch(batch, self.mesh)
 
 
-def build(config: TrainConfig) -> Run:
-    """Reads the text and prepares the model; nothing is computed yet.
+def build(config: TrainConfig, tokenizer: Tokenizer | None = None) -> Run:
+    """Prepares text and model; nothing is computed yet.
+
+    Args:
+      config: the settings.
+      tokenizer: of the run, if it has been trained; else it is trained on the text.
 
     Raises:
       ValueError: a setting cannot be met; the message names it.
     """
     mesh = make_mesh(config.data.batch_size)
-    tokenizer = load_tokenizer(config.data.tokenizer)
+    corpus = functools.cache(functools.partial(_read_corpus, config.data))
+    if tokenizer is None:
+        data = config.data
+        tokenizer = train_tokenizer(data.tokenizer, corpus().train, data.vocab_size)
     optimizer = make_optimizer(config.optimizer, config.num_steps)
     init = init_state(
         config.model, tokenizer.vocab_size, optimizer, config.data.batch_size
@@ -98,12 +112,25 @@ def build(config: TrainConfig) -> Run:
     )
     return Run(
         config=config,
-        corpus=load_corpus(config.data.source, config.data.path),
+        corpus=corpus,
         tokenizer=tokenizer,
         mesh=mesh,
         graph=model_graph(config.model, tokenizer.vocab_size),
         optimizer=optimizer,
         template=template,
+    )
+
+
+def _read_corpus(data: DataConfig) -> Corpus:
+    return load_corpus(
+        data.source,
+        path=data.path,
+        validation_path=data.validation_path,
+        test_path=data.test_path,
+        text_field=data.text_field,
+        data_dir=data.data_dir,
+        validation_fraction=data.validation_fraction,
+        test_fraction=data.test_fraction,
     )
 
 

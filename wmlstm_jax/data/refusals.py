@@ -1,0 +1,25 @@
+"""Sentences with which more than one module refuses."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def no_such(field: str, name: str, names: Iterable[str]) -> ValueError:
+    """For a setting that names none of `names`."""
+    names = sorted(names)
+    close = closest(name, names)
+    hint = f"did you mean {close}?" if close else f"it must be {' or '.join(names)}."
+    return ValueError(f"{field} is {name!r}; {hint}")
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that `name` was probably meant to be, if any is near."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return close[0] if close else None
+
+
+def damaged(what: str) -> ValueError:
+    """For what a checkpoint says of its tokeniser."""
+    return ValueError(
+        f"the saved tokeniser is damaged: {what}; use another checkpoint."
+    )

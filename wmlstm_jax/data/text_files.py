@@ -1,0 +1,95 @@
+"""Texts from files, one or many."""
+
+import glob
+import gzip
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def read_files(
+    *, path: str, validation_path: str, test_path: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Text files in UTF-8: one, or several by a glob, gzipped if named `.gz`.
+
+    Files are joined in the order of their names, with a newline after one that does not
+    end in any. A byte order mark at the start of a file is dropped, and CR LF becomes
+    LF; nothing else is changed.
+
+    Args:
+      path: the training text, a file or a glob such as `books/**/*.txt`.
+      validation_path: likewise, or "" for none.
+      test_path: likewise.
+
+    Returns:
+      The texts by split, and the paths by field; "" has neither.
+
+    Raises:
+      ValueError: no file is named, one is both trained on and scored, or one is absent,
+        empty, no UTF-8 or not gzip.
+    """
+    if not path:
+        raise ValueError(
+            "data.source=file needs data.path, a text file or a glob such as"
+            " books/*.txt."
+        )
+    given = {"path": path, "validation_path": validation_path, "test_path": test_path}
+    paths = {field: pattern for field, pattern in given.items() if pattern}
+    files = {field: _matches(field, pattern) for field, pattern in paths.items()}
+    trained = {file.resolve() for file in files["path"]}
+    texts = {}
+    for field, matches in files.items():
+        if field != "path":
+            _refuse_trained(field, matches, trained)
+        split = "train" if field == "path" else field.removesuffix("_path")
+        texts[split] = join_texts([_read(field, file) for file in matches])
+    return texts, paths
+
+
+def join_texts(texts: Sequence[str]) -> str:
+    """The texts after one another, each from a line of its own."""
+    closed = [text if text.endswith("\n") else text + "\n" for text in texts[:-1]]
+    return "".join([*closed, *texts[-1:]])
+
+
+def _matches(field: str, pattern: str) -> list[Path]:
+    # A file may have a name that looks like a glob.
+    if not glob.has_magic(pattern) or Path(pattern).is_file():
+        return [Path(pattern)]
+    names = sorted(glob.glob(pattern, recursive=True))
+    files = [file for file in map(Path, names) if file.is_file()]
+    if not files:
+        raise ValueError(f"data.{field}={pattern} matches no file; correct the glob.")
+    return files
+
+
+def _refuse_trained(field: str, matches: list[Path], trained: set[Path]) -> None:
+    for file in matches:
+        if file.resolve() in trained:
+            raise ValueError(
+                f"data.{field} and data.path both name {file}; a text that is trained"
+                " on is no measure, so name it in one of them."
+            )
+
+
+def _read(field: str, file: Path) -> str:
+    try:
+        content = file.read_bytes()
+        content = gzip.decompress(content) if file.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"data.{field}: {file} cannot be read ({reason}); name a file that can be."
+        ) from error
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"data.{field}: {file}, line {line}, byte {error.start} is not UTF-8;"
+            " convert the file, for instance with iconv -t UTF-8."
+        ) from error
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    if not text:
+        raise ValueError(f"data.{field}: {file} is empty; name a file with text.")
+    return text
