@@ -28,7 +28,6 @@ CONFIGS = {
     "all keys": replace(CONFIG, key_from=("input", "previous", "current")),
     "no slots": CellConfig(D, H),
     "no slots, blocks": CellConfig(D, H, R, num_blocks=2),
-    "pointer": replace(CONFIG, copy=True),
 }
 
 
@@ -45,11 +44,8 @@ def arguments(config, length, batch=BATCH):
 
 def forward(config):
     def run(params, xs):
-        tokens = jnp.zeros(xs.shape[:2], jnp.int32)
-        given = {"tags": tokens, "targets": tokens} if config.copy else {}
         carry = init_carry(config, BATCH)
-        ys = unroll(params, config, carry, xs, backend="rollback", **given)[1]
-        return ys.hidden + ys.copy[..., None] if config.copy else ys
+        return unroll(params, config, carry, xs, backend="rollback")[1]
 
     return run
 
@@ -105,7 +101,7 @@ def total(products):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_product_is_counted(name):
     config = CONFIGS[name]
-    cell = cost.step_cost(config, BATCH, PIECE, pointing=config.copy)
+    cell = cost.step_cost(config, BATCH, PIECE)
     assert total(cell.forward) == counted(forward(config), config, False)
     assert total(cell.both) == counted(both(config), config, True)
 

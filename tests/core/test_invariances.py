@@ -49,6 +49,7 @@ def _for_short_sequences():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[core.unroll.__module__], "step", step)
         patch.setattr("wmlstm_jax.core.rollback.PIECE", 4)
+        patch.setattr("wmlstm_jax.core.pointing.PIECE", 5)
         yield
 
 

@@ -48,16 +48,13 @@ class Machine(NamedTuple):
     bandwidth: dict[int, float]  # bytes per second, by the size of what is read
 
 
-def step_cost(
-    config: CellConfig, batch: int, length: int, *, pointing: bool = False
-) -> StepCost:
-    """The products of one step of `unroll` with `backend="rollback"`.
+def step_cost(config: CellConfig, batch: int, length: int) -> StepCost:
+    """The products of one step of `unroll` with `backend="rollback"`, without pointer.
 
     Args:
       config: the settings, without a source.
       batch: B.
       length: T; what is read once for a whole sequence costs a step 1/T of that.
-      pointing: the copy pointer is asked at every step (`targets`).
 
     Raises:
       ValueError: the cell reads a source, which is not counted.
@@ -76,7 +73,7 @@ def step_cost(
         backward.append(Product(f"{name}, transposed", operations, read))
         backward.append(Product(f"{name}, weights", operations, hoisted))
     if config.memory.num_slots:
-        reads = _reads(config, batch, length, pointing)
+        reads = _reads(config, batch, length)
         forward += reads.forward
         backward += reads.backward
     kept = 2 * batch * kept_width(config) * config.state_dtype.itemsize
@@ -100,15 +97,14 @@ def _weights(config):
         yield "read to output", seen, widths["read"]["output"], groups, False
 
 
-def _reads(config, batch, length, pointing):
-    """The products with keys and values, by the read and by the pointer."""
+def _reads(config, batch, length):
+    """The products with keys and values."""
     slots, piece = config.memory.num_slots, piece_length(length, PIECE)
     columns = slots + piece  # A piece sees its slots, and what it wrote itself.
     stored = jnp.dtype(config.memory_dtype).itemsize
     added = config.state_dtype.itemsize
     forward, backward = [], []
-    parts = [("keys", config.key_dim), ("values", config.value_dim)]
-    for name, width in parts + [("pointer", config.key_dim)] * pointing:
+    for name, width in ("keys", config.key_dim), ("values", config.value_dim):
         vectors = batch * config.num_heads * width
         once = vectors * slots * stored
         whole, windowed = 2 * vectors * slots, 2 * vectors * columns
@@ -127,14 +123,11 @@ def kept_width(config: CellConfig) -> int:
     """How many floats of a row the backward pass needs of each step.
 
     Hidden, cell and four gates; and with slots the query before and after its norm, the
-    key, what was written, what that replaced, and the read before and after its scale;
-    and the pointer's query before and after its norm.
+    key, what was written, what that replaced, and the read before and after its scale.
     """
     kept = 6 * config.hidden_dim
     if config.memory.num_slots:
         kept += 4 * config.num_heads * (config.key_dim + config.value_dim)
-    if config.copy:
-        kept += 2 * config.num_heads * config.key_dim
     return kept
 
 

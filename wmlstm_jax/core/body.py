@@ -83,7 +83,7 @@ def direct(
         assert kernels.read is not None
         return part + project(config, seen, kernels.read)
 
-    return Products(gates, match_keys, mix_values, match_keys)
+    return Products(gates, match_keys, mix_values)
 
 
 def split_step(
@@ -142,13 +142,11 @@ def before(config: CellConfig, scalars: Scalars, pending: Pending, late: Parts):
     )
 
 
-def point_at(config, scalars: Scalars, late: Parts, memory, target: Array, keys):
+def point_at(config, scalars: Scalars, late: Parts, memory, target: Array):
     """The probability that the pointer of the step before gives its target."""
     assert scalars.copy_bias is not None
     vector = late["current_copy"] + scalars.copy_bias
-    weights, tags, live = point(
-        config, scalars.memory, vector, memory, scalars.source, keys=keys
-    )
+    weights, tags, live = point(config, scalars.memory, vector, memory, scalars.source)
     return copy_probability(weights, tags, target), live
 
 
@@ -182,9 +180,7 @@ def after(
     """
     copy = copy_live = seen = None
     if inputs.target is not None:
-        copy, copy_live = point_at(
-            config, scalars, late, memory, inputs.target, products.copy_keys
-        )
+        copy, copy_live = point_at(config, scalars, late, memory, inputs.target)
     hidden, cell = state.hidden, state.cell
     if inputs.reset is not None:
         carry = empty_carry(Carry(hidden, cell, memory), inputs.reset)

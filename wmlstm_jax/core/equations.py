@@ -117,7 +117,7 @@ def make_request(
     scalars: dict,
     *,
     key: Array,
-    value: Array,
+    value: Array | None,
     salience: Array | None,
     tag: Array,
     valid: Array,
@@ -127,7 +127,7 @@ def make_request(
         salience = SALIENCE_LIMIT * jnp.tanh(salience[..., 0] / SALIENCE_LIMIT)
     return Request(
         key=rms_norm(by_head(config, key)),
-        value=by_head(config, value),
+        value=None if value is None else by_head(config, value),
         tag=tag,
         valid=valid,
         salience=salience,

@@ -63,7 +63,14 @@ class Products(NamedTuple):
     gates: Callable  # (part [B, G, 4*Hg], seen [B, R*W]) -> part + W_r seen
     keys: Callable  # (vector [B, R, K], memory) -> [B, R, N]
     values: Callable  # (weights [B, R, N], memory) -> [B, R, W]
-    copy_keys: Callable  # as `keys`, for the pointer
+
+
+class Write(NamedTuple):
+    """Where a request went; `Evicted` without what had been there."""
+
+    slots: Array  # [B, G, k] int32
+    weights: Array  # [B, G, k]: 1, or 0 where nothing was written
+    clock: Array  # [B] int32, before the write
 
 
 class Emitted(NamedTuple):
@@ -74,3 +81,4 @@ class Emitted(NamedTuple):
     copy: Array | None  # [B, G]: of the step before
     copy_live: Array | None  # [B, G] bool
     trace: Any  # (read, gates, modes) when traced
+    write: Write | None = None  # of the step before, by the backends that hold it back

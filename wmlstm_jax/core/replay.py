@@ -32,33 +32,29 @@ def kept_products(
       kernels: the large weights.
       window: the columns of the memory, if there is one.
       owner: `[B, G, N]`, of the turn.
-      kept: the gates `[B, G, 4*Hg]`; the products with the keys of the read and, if
-        there is one, of the pointer, each `[B, R, E]`; what the slots gave `[B, R, W]`.
+      kept: the gates `[B, G, 4*Hg]`; the read's product with the keys `[B, R, E]`;
+        what the slots gave `[B, R, W]`.
       taps: zeros like the last two.
       noted: gets `weights [B, R, E]`, the weights of the columns.
     """
     gates, of_keys, value = kept
-    key_taps, value_tap = taps
+    key_tap, value_tap = taps
     ordered = len(config.read_modes) > 1
 
     def project(part, seen):
         return _gates(config, part, seen, kernels.read, gates)
 
-    def match(which):
-        def keys(vector, memory):
-            del memory
-            columns = _keys(window, vector, of_keys[which], key_taps[which])
-            return to_view(ordered, owner, columns)
-
-        return keys
+    def match(vector, memory):
+        del memory
+        return to_view(ordered, owner, _keys(window, vector, of_keys, key_tap))
 
     def mix(weights, memory):
         del memory
-        columns = to_columns(ordered, owner, weights, of_keys[0].shape[-1])
+        columns = to_columns(ordered, owner, weights, of_keys.shape[-1])
         noted["weights"] = columns
         return _values(window, columns, value, value_tap)
 
-    return Products(project, match(0), mix, match(1))
+    return Products(project, match, mix)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

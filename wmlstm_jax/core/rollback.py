@@ -19,7 +19,7 @@ from wmlstm_jax.core.bare import scan
 from wmlstm_jax.core.body import after, before, direct, split, split_step
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import project_groups, project_turned
-from wmlstm_jax.core.loop_types import Kernels, State
+from wmlstm_jax.core.loop_types import Kernels, State, Write
 from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.pieces import fold, piece_length, unfold
 from wmlstm_jax.core.rollback_piece import Kept, Later, piece_backward
@@ -39,7 +39,7 @@ def rollback(
     """Runs the loop over `xs`, differentiable by undoing; see the module.
 
     Args:
-      config: the settings; the memory's policy is hard.
+      config: the settings; the memory's policy is hard, and there is no pointer.
       kernels: the large weights.
       scalars: the small ones.
       state: nothing pending.
@@ -48,7 +48,8 @@ def rollback(
       unroll: how many steps one turn of the compiled loop holds.
 
     Returns:
-      The final state, the final memory, and `Emitted` stacked over time.
+      The final state, the final memory, and `Emitted` stacked over time; its `write`
+      goes on to the end of the last piece, where the last step's may be.
     """
     length = xs.valid.shape[0]
     piece = length if memory is None else piece_length(length, PIECE)
@@ -57,7 +58,8 @@ def rollback(
     static = (config, unroll, piece)
     results: Any = _rollback(static, kernels, scalars, state, memory, xs)
     state, memory, emitted = results
-    return state, memory, jax.tree.map(lambda leaf: leaf[:length], emitted)
+    cut = jax.tree.map(lambda leaf: leaf[:length], emitted)
+    return state, memory, cut._replace(write=emitted.write)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -100,6 +102,9 @@ def _forward(config, turned, scalars, state, memory, inputs):
         config, scalars, state, parts, late, memory, inputs, products
     )
     kept = Kept(state.cell, state.pending, rows, evicted, noted.get("value"))
+    if evicted is not None:
+        write = Write(evicted.slots, evicted.weights, evicted.clock)
+        emitted = emitted._replace(write=write)
     return new_state, memory, emitted, kept, Tape(noted, late)
 
 
@@ -130,12 +135,14 @@ def _rollback_backward(static, residuals, cotangents):
     config, unroll, piece = static
     kernels, scalars, memory, xs, kept, tape, outputs = residuals
     d_state, d_memory, d_emitted = cotangents
+    # Where a write went is a choice, and has no gradient.
+    d_emitted = d_emitted._replace(write=None)
     floats, _ = partition(scalars)
     back = _each(kernels, lambda kernel: kernel.astype(config.dtype))
 
     def run_piece(carry, steps, tape):
         d_state, d_content, d_weights, d_scalars, memory = carry
-        later = Later(d_state, d_weights, d_scalars, None, [], None, None)
+        later = Later(d_state, d_weights, d_scalars, None, None, None, None)
         return piece_backward(
             config, unroll, back, scalars, memory, steps, tape, d_content, later
         )

@@ -22,6 +22,7 @@ from wmlstm_jax.core.window import (
     match_all,
     open_window,
     survivors,
+    undo_all,
     view,
 )
 
@@ -43,7 +44,7 @@ class Later(NamedTuple):
     weights: Array | None  # [B, R, N]: of the last read
     scalars: Any  # so far
     salience: Array | None  # [B, G, E]: of the columns, so far
-    keys: list  # [B, R, C, E] each: what reads gave to their products with keys
+    keys: Any  # [B, R, C, E]: what reads gave to their products with keys
     weighed: Any  # [B, R, C, E]: the weights of the columns; None without slots
     values: Any  # [B, R, C, W]: what reads gave to what they got
 
@@ -79,21 +80,22 @@ def piece_backward(
       projections, `[C, B, G, width]` each.
     """
     inputs, kept, d_emitted = steps
-    window, asked, products, owner, inherited = None, [], [], None, {}
+    window, asked, products, owner, inherited = None, None, None, None, {}
     length = inputs.valid.shape[0]
     if memory is not None:
         requests = jax.vmap(functools.partial(before, config, scalars))(
             kept.pending, tape.late
         )
         epoch = kept.rows["epoch"]
-        window = open_window(config, memory, kept.evicted, requests, epoch)
+        start = undo_all(config, memory, kept.evicted)
+        window = open_window(config, start, kept.evicted, requests, epoch)
         owner = window.owner
         overwritten, stays = survivors(window)
         inherited = {f: inherit(g, window, stays, length) for f, g in d_content.items()}
         asked = _asked(config, scalars, tape)
-        products = [match_all(window, vectors) for vectors in asked]
-        asked = [jnp.moveaxis(vectors, 0, 2) for vectors in asked]
-        later = _nothing_later(window, kept, later, length, len(asked))
+        products = match_all(window, asked)
+        asked = jnp.moveaxis(asked, 0, 2)
+        later = _nothing_later(window, kept, later, length)
 
     def turn(later, step, old):
         return _turn_backward(config, kernels, scalars, window, asked, later, step, old)
@@ -107,12 +109,12 @@ def piece_backward(
         reverse=True,
         unroll=unroll,
     )
-    if window is not None:
+    if window is not None and asked is not None:
         cut = config.memory.num_slots
-        gained = {"values": _outer(later.weighed[..., :cut], later.values)}
-        for products, vectors in zip(later.keys, asked, strict=True):
-            outer = _outer(products[..., :cut], vectors)
-            gained["keys"] = gained["keys"] + outer if "keys" in gained else outer
+        gained = {
+            "keys": _outer(later.keys[..., :cut], asked),
+            "values": _outer(later.weighed[..., :cut], later.values),
+        }
         if later.salience is not None:
             gained["salience"] = later.salience[..., :cut]
         d_content = {
@@ -124,21 +126,12 @@ def piece_backward(
 
 
 def _asked(config, scalars, tape):
-    """What the read, and the pointer if there is one, asked with: `[C, B, R, K]`."""
-
-    def addresses(vectors, sharpness):
-        return jax.vmap(lambda v: address(config, v, scalars.memory[sharpness]))(
-            vectors
-        )
-
-    asked = [addresses(tape.own["query"], "sharpness")]
-    if "current_copy" in tape.late:
-        vectors = tape.late["current_copy"] + scalars.copy_bias
-        asked.append(addresses(vectors, "copy_sharpness"))
-    return asked
+    """What the reads asked with, `[C, B, R, K]`."""
+    ask = functools.partial(address, config, sharpness=scalars.memory["sharpness"])
+    return jax.vmap(ask)(tape.own["query"])
 
 
-def _nothing_later(window, kept, later, length, num_asked):
+def _nothing_later(window, kept, later, length):
     """Empty accumulators for the columns of a piece."""
     batch, heads, width = kept.value.shape[1:]
     num_columns = window.slot_epoch.shape[-1]
@@ -146,7 +139,7 @@ def _nothing_later(window, kept, later, length, num_asked):
     salience = window.salience
     return later._replace(
         salience=None if salience is None else jnp.zeros_like(salience),
-        keys=[columns] * num_asked,
+        keys=columns,
         weighed=columns,
         values=jnp.zeros((batch, heads, length, width), kept.value.dtype),
     )
@@ -207,10 +200,7 @@ def _turn_backward(config, kernels, scalars, window, asked, later, step, old):
     if window is not None:
         cut = config.memory.num_slots
         later = later._replace(
-            keys=[
-                columns.at[:, :, index].set(d)
-                for columns, d in zip(later.keys, d_products, strict=True)
-            ],
+            keys=later.keys.at[:, :, index].set(d_products),
             weighed=later.weighed.at[:, :, index].set(weighed),
             values=later.values.at[:, :, index].set(d_value),
             salience=None if salience is None else later.salience + d_salience,
@@ -276,10 +266,10 @@ def _pull(window, inherited, asked, later, index, evicted, cut):
     def given(columns, vectors):
         return jnp.einsum("brc,brck->brk", of_items(columns), vectors)
 
-    request = {"key": inherited["keys"]}
-    for columns, vectors in zip(later.keys, asked, strict=True):
-        request["key"] += given(columns, vectors)
-    request["value"] = inherited["values"] + given(later.weighed, later.values)
+    request = {
+        "key": inherited["keys"] + given(later.keys, asked),
+        "value": inherited["values"] + given(later.weighed, later.values),
+    }
     if later.salience is not None:
         request["salience"] = inherited["salience"] + of_items(later.salience)
     return request

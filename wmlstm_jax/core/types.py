@@ -75,7 +75,7 @@ class Request(NamedTuple):
     """What the cell asks the memory to keep; a policy declares what it looks at."""
 
     key: Array  # [B, R, K]: RMS-normalised
-    value: Array  # [B, R, W]
+    value: Array | None  # [B, R, W]; None where only the key is looked at
     tag: Array  # [B] int32, -1 for none
     valid: Array  # [B] bool: False asks for nothing
     salience: Array | None = None  # [B, G]

@@ -5,6 +5,8 @@ by JAX; `rollback` the same loop with a backward pass that undoes writes; `remat
 the state of about sqrt(T) steps and computes the rest again (Chen et al. 2016).
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 
@@ -13,14 +15,14 @@ from wmlstm_jax.core.cell import step
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.door import check_unroll, choose_backend
 from wmlstm_jax.core.equations import project_groups, project_input, sanitize
-from wmlstm_jax.core.loop_types import Kernels, Scalars, State, StepInputs
+from wmlstm_jax.core.loop_types import Kernels, Scalars, State, StepInputs, Write
 from wmlstm_jax.core.pointer import (
     average_groups,
     copy_probability,
     point,
     pointer_query,
 )
-from wmlstm_jax.core.reading import match_keys
+from wmlstm_jax.core.pointing import point_at_all, pointer_parts
 from wmlstm_jax.core.rollback import rollback
 from wmlstm_jax.core.scans import finish_trace, remat, scan, traced_scan
 from wmlstm_jax.core.types import Array, Carry, Outputs, Source
@@ -161,18 +163,21 @@ def _compiled(
     }
     # The bias of a key is added later: the input may have no part in a key.
     biases = {to: bias[to] for to in projected if to != "key"}
-    kernels = Kernels(_fused(config, params), params["read"].get("gates"), biases)
+    # Writes that are undone are also known, and the pointer can wait for them.
+    point_later = backend == "rollback"
+    inner = replace(config, copy=False) if point_later else config
+    kernels = Kernels(_fused(inner, params), params["read"].get("gates"), biases)
     # The write of a step comes at the start of the next, and so does its pointer.
     earlier = None
-    if targets is not None:
+    if targets is not None and not point_later:
         earlier = jnp.concatenate([jnp.full_like(targets[:1], -1), targets[:-1]])
     inputs = StepInputs(projected, valid, tags, reset, earlier)
     state = State(carry.hidden, carry.cell, idle_pending(config, xs.shape[1]))
     run = traced_scan if traced else _BACKENDS[backend]
     state, memory, emitted = run(
-        config, kernels, scalars, state, carry.memory, inputs, unroll=unroll
+        inner, kernels, scalars, state, carry.memory, inputs, unroll=unroll
     )
-    late = split(config, project_groups(config, state.hidden, kernels.hidden))
+    late = split(inner, project_groups(config, state.hidden, kernels.hidden))
     unwritten, evicted = memory, None
     if memory is not None and state.pending is not None:
         request = before(config, scalars, state.pending, late)
@@ -185,12 +190,22 @@ def _compiled(
     ys = jnp.where(valid[..., None], ys, 0)
     copy = copy_live = None
     if targets is not None:
-        last = point_at(config, scalars, late, memory, targets[-1], match_keys)
-        copy, copy_live = jax.tree.map(
-            lambda late, final: jnp.concatenate([late[1:], final[None]]),
-            (emitted.copy, emitted.copy_live),
-            last,
-        )
+        if point_later:
+            parts = pointer_parts(
+                config, params, projected, reset, carry.hidden, emitted.hidden
+            )
+            write = None
+            if evicted is not None:
+                last = Write(evicted.slots, evicted.weights, evicted.clock)
+                write = _in_their_steps(emitted.write, last)
+                write = jax.tree.map(lambda leaf: leaf[: xs.shape[0]], write)
+            marks = valid, tags, reset, targets
+            copy, copy_live = point_at_all(
+                config, scalars, parts, carry.memory, write, marks
+            )
+        else:
+            last = point_at(config, scalars, late, memory, targets[-1])
+            copy, copy_live = _in_their_steps((emitted.copy, emitted.copy_live), last)
         copy, copy_live = _finish_copy(copy, copy_live, valid)
     carry = Carry(state.hidden, state.cell, memory)
     trace = finish_trace(emitted.trace, unwritten, evicted) if traced else None
@@ -198,6 +213,13 @@ def _compiled(
 
 
 _BACKENDS = {"scan": scan, "remat": remat, "rollback": rollback}
+
+
+def _in_their_steps(late, final):
+    """What came a turn late, and the last after the loop, by step."""
+    return jax.tree.map(
+        lambda late, final: jnp.concatenate([late[1:], final[None]]), late, final
+    )
 
 
 def _fused(config, params):

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.loop_types import Write
 from wmlstm_jax.core.slots import align, contract, put, take
 from wmlstm_jax.core.types import Array, Evicted, Memory, Request
 
@@ -22,7 +23,7 @@ class Window(NamedTuple):
 
     start: Memory  # before the first write of the piece
     keys: Array  # [B, R, I, K], of the items
-    values: Array  # [B, R, I, W]
+    values: Array | None  # [B, R, I, W]; None where only keys are looked at
     slot_epoch: Array  # [B, G, E]
     written: Array  # [B, G, E]
     tags: Array  # [B, G, E]
@@ -32,23 +33,22 @@ class Window(NamedTuple):
 
 
 def open_window(
-    config: CellConfig, end: Memory, evicted: Evicted, requests: Request, epoch: Array
+    config: CellConfig,
+    start: Memory,
+    write: Write | Evicted,
+    requests: Request,
+    epoch: Array,
 ) -> Window:
     """The window over C turns.
 
     Args:
       config: the settings; the policy is hard.
-      end: the memory after the last turn.
-      evicted: what the write of each turn evicted; leaves lead with C.
+      start: the memory before the first turn.
+      write: where the request of each turn went; leaves lead with C.
       requests: what each turn wrote; leaves lead with C.
       epoch: `[C, B]`, of the rows when it was written.
     """
-
-    def back(memory, evicted):
-        return config.memory.undo(memory, evicted), None
-
-    start, _ = jax.lax.scan(back, end, evicted, reverse=True)
-    num_slots, copies = config.memory.num_slots, evicted.slots.shape[-1]
+    num_slots, copies = config.memory.num_slots, write.slots.shape[-1]
 
     def columns(leaf, dtype):
         """`[C, B, R, ..]` to `[B, R, I, ..]`, a request for every slot it went to."""
@@ -63,31 +63,42 @@ def open_window(
         leaf = getattr(start, name)
         return beside(leaf, columns(items, leaf.dtype))
 
-    slots = jnp.moveaxis(evicted.slots, 0, -2)
+    slots = jnp.moveaxis(write.slots, 0, -2)
     slots = slots.reshape(*slots.shape[:2], -1)
-    salience = None
+    salience = values = None
     if start.salience is not None:
         salience = after_slots("salience", requests.salience)
+    if requests.value is not None:
+        values = columns(requests.value, start.values.dtype)
     return Window(
         start=start,
         keys=columns(requests.key, start.keys.dtype),
-        values=columns(requests.value, start.values.dtype),
+        values=values,
         slot_epoch=after_slots("slot_epoch", epoch[..., None]),
-        written=after_slots("written", evicted.clock[..., None]),
+        written=after_slots("written", write.clock[..., None]),
         tags=after_slots("tags", requests.tag[..., None]),
         salience=salience,
         slots=slots,
-        owner=_owner(num_slots, evicted),
+        owner=_owner(num_slots, write),
     )
 
 
-def _owner(num_slots: int, evicted: Evicted) -> Array:
+def undo_all(config: CellConfig, end: Memory, evicted: Evicted) -> Memory:
+    """The memory before the writes that evicted this; leaves lead with C."""
+
+    def back(memory, evicted):
+        return config.memory.undo(memory, evicted), None
+
+    return jax.lax.scan(back, end, evicted, reverse=True)[0]
+
+
+def _owner(num_slots: int, write: Write | Evicted) -> Array:
     """Which column each slot shows, `[C, B, G, N]`: its own until it is written."""
-    turns, batch, groups, copies = evicted.slots.shape
+    turns, _, _, copies = write.slots.shape
     slot = jnp.arange(num_slots, dtype=jnp.int32)
     item = num_slots + jnp.arange(turns * copies, dtype=jnp.int32)
     item = item.reshape(turns, 1, 1, copies, 1)
-    hit = (evicted.slots[..., None] == slot) & (evicted.weights[..., None] > 0)
+    hit = (write.slots[..., None] == slot) & (write.weights[..., None] > 0)
     newest = jnp.where(hit, item, slot).max(axis=3)
     return jax.lax.cummax(newest, axis=0)
 
@@ -99,6 +110,28 @@ def survivors(window: Window) -> tuple[Array, Array]:
     last = window.owner[-1]
     overwritten = last != jnp.arange(num_slots, dtype=jnp.int32)
     return overwritten, take(last, window.slots) == num_slots + items
+
+
+def end_of(window: Window, epoch: Array, clock: Array) -> Memory:
+    """The memory after a piece, as far as a pointer looks at it.
+
+    Args:
+      window: the columns.
+      epoch: `[B]`, after the last turn.
+      clock: `[B]`, likewise.
+    """
+    last = window.owner[-1]
+    keys = jnp.concatenate([window.start.keys, window.keys], axis=2)
+    salience = window.salience
+    return window.start._replace(
+        keys=take(keys, last),
+        slot_epoch=take(window.slot_epoch, last),
+        written=take(window.written, last),
+        tags=take(window.tags, last),
+        salience=None if salience is None else take(salience, last),
+        epoch=epoch,
+        clock=clock,
+    )
 
 
 def view(window: Window, ordered: bool, rows: dict, owner: Array, salience) -> Memory:

@@ -1,0 +1,140 @@
+"""The pointer over a whole sequence, after the loop: nothing in the loop waits for it.
+
+What the pointer of a step sees is known once it is known where every request went: the
+columns of `window`, by pieces of the sequence. So its products are those of matrices,
+and no memory has to be undone. `body.point_at` is the same, a step at a time.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.equations import address, make_request, project_groups
+from wmlstm_jax.core.loop_types import Parts, Scalars, Write
+from wmlstm_jax.core.pieces import fold, piece_length, unfold
+from wmlstm_jax.core.pointer import copy_probability, point
+from wmlstm_jax.core.reading import match_keys
+from wmlstm_jax.core.types import Array, Memory
+from wmlstm_jax.core.window import end_of, match_all, open_window, view
+
+PIECE = 64
+"""Steps pointed at once: a longer piece has larger products, and more dead columns."""
+
+
+def point_at_all(
+    config: CellConfig,
+    scalars: Scalars,
+    parts: Parts,
+    memory: Memory | None,
+    write: Write | None,
+    marks: tuple[Array, Array, Array | None, Array],
+) -> tuple[Array, Array]:
+    """What the pointer of each step says of its target.
+
+    Args:
+      config: the settings; the policy is hard.
+      scalars: the small parameters.
+      parts: from `pointer_parts`.
+      memory: before the first step; None where there is a source only.
+      write: where the request of each step went; leaves lead with T.
+      marks: valid, tag, reset, target: `[T, B]` each.
+
+    Returns:
+      The probability of the target by group, and whether there was something to point
+      at, `[T, B, G]`.
+    """
+    valid, tag, reset, target = marks
+    if memory is None or write is None:
+        aim = functools.partial(_aim, config, scalars, None)
+        return jax.vmap(aim)(parts["copy"], target)
+    epoch = jnp.broadcast_to(memory.epoch, valid.shape)
+    if reset is not None:
+        epoch = epoch + jnp.cumsum(reset, axis=0, dtype=jnp.int32)
+    clock = write.clock + valid.astype(jnp.int32)
+    length = valid.shape[0]
+    piece = piece_length(length, PIECE)
+    steps = fold((parts, write, valid, tag, epoch, clock, target), piece)
+    run_piece = functools.partial(_point_in_piece, config, scalars)
+    # Values, and what only reads look at, stay behind.
+    memory = memory._replace(values=None, usage=None, weights=None)
+    if piece == length:  # Outside of a loop, XLA spreads what it fuses over threads.
+        return run_piece(memory, jax.tree.map(lambda leaf: leaf[0], steps))[1]
+    _, said = jax.lax.scan(jax.checkpoint(run_piece), memory, steps)
+    return jax.tree.map(lambda leaf: unfold(leaf)[:length], said)
+
+
+def pointer_parts(
+    config: CellConfig,
+    params: dict,
+    projected: Parts,
+    reset: Array | None,
+    first: Array,
+    hidden: Array,
+) -> Parts:
+    """What the pointer looks at, of every step: one product each.
+
+    Args:
+      config: the settings.
+      params: from `init_params`.
+      projected: the input's part of every projection.
+      reset: `[T, B]` bool or None.
+      first: `[B, H]`, the hidden state before the first step.
+      hidden: `[T, B, H]`, after every step.
+
+    Returns:
+      `copy`, and with slots `key` and maybe `salience`, `[T, B, G, width]` each.
+    """
+    before = jnp.concatenate([first[None], hidden[:-1]])
+    if reset is not None:
+        before = jnp.where(reset[..., None], 0, before)
+    states = {"hidden": before, "current": hidden}
+    parts = {}
+    for to in ("copy", "key", "salience"):
+        if to not in params["bias"]:
+            continue
+        total = params["bias"][to] + projected.get(to, 0)
+        for origin, state in states.items():
+            if to in params[origin]:
+                rows = state.reshape(-1, state.shape[-1])
+                part = project_groups(config, rows, params[origin][to])
+                total = total + part.reshape(*state.shape[:2], *part.shape[1:])
+        parts[to] = jnp.broadcast_to(total, (*hidden.shape[:2], *total.shape[-2:]))
+    return parts
+
+
+def _point_in_piece(config, scalars, memory, steps):
+    """Points at every step of a piece, and goes on to the memory after it."""
+    parts, write, valid, tag, epoch, clock, target = steps
+
+    def request(key, salience, tag, valid):
+        return make_request(
+            config,
+            scalars.memory,
+            key=key,
+            value=None,
+            salience=salience,
+            tag=tag,
+            valid=valid,
+        )
+
+    requests = jax.vmap(request)(parts["key"], parts.get("salience"), tag, valid)
+    window = open_window(config, memory, write, requests, epoch)
+    ask = functools.partial(address, config, sharpness=scalars.memory["copy_sharpness"])
+    products = match_all(window, jax.vmap(ask)(parts["copy"]))
+
+    def one(vector, target, product, owner, epoch, clock):
+        rows = {"epoch": epoch, "clock": clock}
+        held = view(window, False, rows, owner, window.salience)
+        return _aim(config, scalars, held, vector, target, keys=lambda *_: product)
+
+    said = jax.vmap(one)(parts["copy"], target, products, window.owner, epoch, clock)
+    return end_of(window, epoch[-1], clock[-1]), said
+
+
+def _aim(config, scalars, memory, vector, target, *, keys=match_keys):
+    weights, tags, live = point(
+        config, scalars.memory, vector, memory, scalars.source, keys=keys
+    )
+    return copy_probability(weights, tags, target), live
