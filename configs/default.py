@@ -54,6 +54,9 @@ def get_config() -> ConfigDict:
     model.num_slots = 128
     # What a full memory discards: the oldest.
     model.policy = "fifo"
+    # Steps read the memory into gates and output; False leaves it to the copy head, at
+    # little more than the time of an LSTM for any capacity.
+    model.read = True
     # Addressing by content alone; offsets would add reading in written order.
     model.read_modes = ("content",)
     # Keys from h_{t-1}, the context before the token: then the pointer finds what

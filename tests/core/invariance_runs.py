@@ -37,6 +37,7 @@ CONFIGS = {
     "salience": SALIENCE,
     "blocks": replace(SALIENCE, num_blocks=2),
     "source": replace(FIFO, source=True),
+    "pointed": replace(SALIENCE, copy=True, read=False, key_from=("input", "current")),
 }
 BACKENDS = ("loop", "scan", "rollback", "remat")
 

@@ -1,5 +1,7 @@
 """What settings are refused, in one sentence each: what, what it was, should be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from tests.core.small_cells import (
     N,
     R,
     assert_refuses,
+    random_inputs,
     random_params,
     small_cell,
 )
@@ -82,6 +85,23 @@ def test_offsets_need_slots_in_written_order(policy, num_slots):
         repr(modes),
         "written order",
     )
+
+
+def test_what_is_not_read_is_pointed_at():
+    assert_refuses(lambda: small_cell(read=False), "CellConfig.read is False", "copy")
+    small_cell(num_slots=0, read=False)
+    pointed = small_cell(copy=True, read=False)
+    assert_refuses(lambda: replace(pointed, readout=True), "CellConfig.readout", "read")
+    assert_refuses(lambda: replace(pointed, read_modes=("content", 1)), "read_modes")
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_carry_with_values_that_nothing_reads_or_without(read):
+    config = small_cell(copy=True, read=read)
+    carry = core.init_carry(replace(config, read=not read), B)
+    params, xs = random_params(config), random_inputs(config)
+    said = f"carry.memory has {'no ' * read}values and CellConfig.read is {read};"
+    assert_refuses(lambda: core.unroll(params, config, carry, xs), said)
 
 
 def test_a_pointer_needs_something_to_point_at():

@@ -166,7 +166,7 @@ def test_a_row_alone_and_token_by_token(name, x64):
         assert_same(carry, rows(whole, [row])["carry"])
     # So the tests of this file were about memories that overflow.
     assert (overwritten > 0) == (name != "lstm")
-    assert (refused > 0) == (name in ("salience", "blocks"))
+    assert (refused > 0) == (name in ("salience", "blocks", "pointed"))
 
 
 @per_config
@@ -191,6 +191,51 @@ def test_a_step_that_is_not_valid_changes_nothing(name, x64):
     assert_same(by_start, weights["carry"])
     for leaf in jax.tree.leaves((by_params, by_x)):
         assert (leaf == 0).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_reading_is_with_reads_masked(backend, x64):
+    config = CONFIGS["pointed"]
+    reading = replace(config, read=True)
+    given, weights = make("pointed")
+    got = execute(config, backend, given, weights)
+    params = core.init_params(jax.random.key(0), reading)
+    params = {part: params[part] | given["params"][part] for part in params}
+    memory = given["carry"].memory._replace(
+        values=core.init_carry(reading, BATCH).memory.values
+    )
+    masked = given | {
+        "params": params,
+        "carry": given["carry"]._replace(memory=memory),
+        "read_mask": np.zeros((BATCH, config.num_heads * config.value_dim)),
+    }
+    nothing = weights["carry"].memory._replace(values=np.zeros_like(memory.values))
+    weights = weights | {"carry": weights["carry"]._replace(memory=nothing)}
+    wanted = execute(reading, backend, masked, weights)
+
+    def shared(results):
+        params = results["gradient"]["params"]
+        results = {name: results[name] for name in ("carry", "hidden", "copy", "live")}
+        carry = results["carry"]
+        carry = carry._replace(memory=carry.memory._replace(values=None))
+        shared = {
+            part: {to: params[part][to] for to in leaves}
+            for part, leaves in given["params"].items()
+        }
+        return results | {"carry": carry, "params": shared}
+
+    assert_same(shared(got), shared(wanted))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_reading_and_without_targets(backend, x64):
+    given, weights = make("pointed")
+    wanted = execute(CONFIGS["pointed"], "loop", given, weights)
+    weights = {name: weights[name] for name in ("carry", "hidden")}
+    given = {name: leaf for name, leaf in given.items() if name != "targets"}
+    got = execute(CONFIGS["pointed"], backend, given, weights)
+    for name in weights:
+        assert_same(got[name], wanted[name])
 
 
 @hypothesis.given(

@@ -174,21 +174,23 @@ def differentiated(config, backend):
 
 
 @pytest.mark.parametrize("num_slots", [0, N])
-def test_every_backend_reads_the_source_alike(num_slots, x64, monkeypatch):
+@pytest.mark.parametrize("read", [True, False])
+def test_every_backend_looks_at_the_source_alike(num_slots, read, x64, monkeypatch):
     # The three steps are undone in two pieces.
     monkeypatch.setattr("wmlstm_jax.core.rollback.PIECE", 2)
     config = small_cell(
         num_slots=num_slots,
         source=True,
         copy=True,
+        read=read,
         dtype="float64",
         memory_dtype="float64",
     )
     wanted = differentiated(config, "loop")
     (_, d_keys, d_values), (_, copy, copy_live) = wanted
-    for leaf in (d_keys, d_values):
+    for leaf, used in ((d_keys, True), (d_values, read)):
         np.testing.assert_array_equal(leaf[~VALID], 0)
-        assert (np.abs(leaf[VALID]) > 0).all()
+        assert (np.abs(leaf[VALID]) > 0).all() == used
     assert copy_live.all() and (copy > 0).any()
     for backend in BACKENDS[1:]:
         assert_trees_close(differentiated(config, backend), wanted, **EXACT)

@@ -135,7 +135,7 @@ def before(config: CellConfig, scalars: Scalars, pending: Pending, late: Parts):
         config,
         scalars.memory,
         key=key,
-        value=late["current_value"],
+        value=late.get("current_value"),
         salience=pending.salience,
         tag=pending.tag,
         valid=pending.valid,

@@ -106,11 +106,14 @@ def step(
         key = project("key")
         if "current" in config.key_from:
             key = key + project_groups(config, new_hidden, params["current"]["key"])
+        value = None
+        if config.reads:
+            value = project_groups(config, new_hidden, params["current"]["value"])
         request = make_request(
             config,
             scalars,
             key=key,
-            value=project_groups(config, new_hidden, params["current"]["value"]),
+            value=value,
             salience=project("salience") if "salience" in params["bias"] else None,
             tag=tag.astype(jnp.int32),
             valid=valid,

@@ -24,6 +24,8 @@ class CellConfig:
       key_dim: K, the width of an address.
       value_dim: W, the width of what is stored.
       memory: the memory and, in it, the policy.
+      read: a step reads what it holds; False leaves it to the pointer alone, and the
+        loop is then that of an LSTM.
       read_modes: "content", and for ring-ordered policies integer offsets along the
         written order: 1 steps to the next newer slot, 0 stays, -1 steps back.
       num_blocks: G, groups of hidden units and heads that see each other only through
@@ -52,6 +54,7 @@ class CellConfig:
     key_dim: int = 32
     value_dim: int = 32
     memory: SlotMemory = SlotMemory(0)
+    read: bool = True
     read_modes: tuple[str | int, ...] = ("content",)
     num_blocks: int = 1
     key_from: tuple[str, ...] = ("previous",)
@@ -82,8 +85,12 @@ class CellConfig:
         if not self.key_from or set(self.key_from) - set(KEY_SOURCES):
             _refuse("key_from", self.key_from, f"one or more of {KEY_SOURCES}")
         for field in ("copy", "readout"):
-            if getattr(self, field) and not self.reads:
+            if getattr(self, field) and not self.holds:
                 _refuse(field, True, "False where there are no slots and no source")
+        if self.holds and not (self.read or self.copy):
+            _refuse("read", False, "True unless there is a pointer (copy)")
+        if self.readout and not self.read:
+            _refuse("readout", True, "False where nothing is read (read)")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             _refuse("gradient_clip", self.gradient_clip, "positive, or None")
         for field in ("dtype", "memory_dtype"):
@@ -98,18 +105,24 @@ class CellConfig:
         whole = all(isinstance(o, int) and not isinstance(o, bool) for o in offsets)
         if not whole or len(set(offsets)) != len(offsets):
             _refuse("read_modes", modes, '"content" and distinct integer offsets')
-        if offsets and not (self.memory.num_slots and self.memory.policy.ordered):
+        has_slots = self.memory.num_slots > 0 and self.read
+        if offsets and not (has_slots and self.memory.policy.ordered):
             _refuse(
                 "read_modes",
                 modes,
-                '("content",) unless the memory has slots and its policy keeps a'
-                " written order, as Fifo does",
+                '("content",) unless the memory has slots that are read and its policy'
+                " keeps a written order, as Fifo does",
             )
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything to read or to point at."""
+        return self.memory.num_slots > 0 or self.source
 
     @property
     def reads(self) -> bool:
         """Whether a step reads anything at all."""
-        return self.memory.num_slots > 0 or self.source
+        return self.read and self.holds
 
     @property
     def state_dtype(self):

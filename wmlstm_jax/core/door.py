@@ -114,8 +114,17 @@ def check_carry(config: CellConfig, carry: Carry, batch: int) -> None:
         )
     if carry.memory is not None:
         heads = (batch, config.num_heads)
+        if (carry.memory.values is None) == config.reads:
+            raise ValueError(
+                "unroll: carry.memory has"
+                f" {'no ' if config.reads else ''}values and CellConfig.read is"
+                f" {config.read}; the carry must come from init_carry with this"
+                " configuration."
+            )
         for name, width in (("keys", config.key_dim), ("values", config.value_dim)):
             leaf = getattr(carry.memory, name)
+            if leaf is None:
+                continue
             if leaf.shape != (*heads, slots, width):
                 wanted = f"[B, R, N, width] = {(*heads, slots, width)}"
                 _refuse(f"carry.memory.{name}", leaf.shape, wanted)

@@ -73,11 +73,14 @@ class SlotMemory:
         num_slots, groups, heads = self.num_slots, config.num_blocks, config.num_heads
         slot = (batch_size, groups, num_slots)
         dtype, state = config.memory_dtype, config.state_dtype
+        content = (batch_size, heads, num_slots)
         keeps_salience = "salience" in self.policy.request_fields
         ordered = len(config.read_modes) > 1
         return Memory(
-            keys=jnp.zeros((batch_size, heads, num_slots, config.key_dim), dtype),
-            values=jnp.zeros((batch_size, heads, num_slots, config.value_dim), dtype),
+            keys=jnp.zeros((*content, config.key_dim), dtype),
+            values=jnp.zeros((*content, config.value_dim), dtype)
+            if config.reads
+            else None,
             slot_epoch=jnp.full(slot, -1, jnp.int32),
             written=jnp.zeros(slot, jnp.int32),
             tags=jnp.full(slot, -1, jnp.int32),
@@ -87,9 +90,7 @@ class SlotMemory:
             epoch=jnp.zeros((batch_size,), jnp.int32),
             clock=jnp.zeros((batch_size,), jnp.int32),
             head=jnp.zeros((batch_size, groups), jnp.int32),
-            weights=jnp.zeros((batch_size, heads, num_slots), state)
-            if ordered
-            else None,
+            weights=jnp.zeros(content, state) if ordered else None,
         )
 
     def read(
@@ -121,6 +122,7 @@ class SlotMemory:
           The memory with its bookkeeping of reads brought up to date, and the read.
         """
         dtype = query.vector.dtype
+        assert query.null_logit is not None
         null_logit = query.null_logit.astype(dtype)
         null_logit = jnp.broadcast_to(null_logit, query.vector.shape[:2])
         logits = [] if memory is None else [slot_logits(memory, query, keys)]

@@ -39,7 +39,8 @@ def projection_sizes(config: CellConfig) -> Sizes:
         step["salience"] = 1
     sizes = {"input": dict(step), "hidden": dict(step)}
     if has_slots:
-        current["value"] = heads * config.value_dim
+        if config.reads:
+            current["value"] = heads * config.value_dim
         key_to = {"input": sizes["input"], "previous": sizes["hidden"]}
         for origin in config.key_from:
             key_to.get(origin, current)["key"] = key
@@ -63,6 +64,7 @@ def init_params(rng: Array, config: CellConfig) -> dict:
       `sharpness`, `read_scale [R]`, with `decay [G]`, `copy_sharpness [R]` and
       `readout_sharpness [R]` where they apply. Gates are in the order input, forget,
       candidate, output. Without memory and source only the `gates` exist: an LSTM.
+      What only reads need is missing where `config.read` is False.
     """
     groups, dtype = config.num_blocks, config.state_dtype
     hidden = config.hidden_dim // groups
@@ -110,15 +112,15 @@ def _init_biases(config, sizes, dtype):
 
 
 def _init_memory(config, dtype):
-    if not config.reads:
-        return {}
     heads = (config.num_heads,)
     one = jnp.log(1 / (SHARPNESS_LIMIT - 1))  # sharpness 1
-    memory = {
-        "null_logit": jnp.zeros(heads, dtype),
-        "sharpness": jnp.full(heads, one, dtype),
-        "read_scale": jnp.full(heads, config.read_scale, dtype),
-    }
+    memory = {}
+    if config.reads:
+        memory = {
+            "null_logit": jnp.zeros(heads, dtype),
+            "sharpness": jnp.full(heads, one, dtype),
+            "read_scale": jnp.full(heads, config.read_scale, dtype),
+        }
     if "salience" in sizes_of_step(config):
         memory["decay"] = jnp.full((config.num_blocks,), -3.0, dtype)
     if config.copy:

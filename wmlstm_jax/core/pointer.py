@@ -43,7 +43,7 @@ def point(
     """
     query = Query(
         vector=address(config, vector, scalars["copy_sharpness"]),
-        null_logit=scalars["null_logit"],
+        null_logit=None,
         decay=positive_decay(scalars),
     )
     batch, heads, groups = vector.shape[0], config.num_heads, config.num_blocks

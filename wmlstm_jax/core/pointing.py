@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import address, make_request, project_groups
 from wmlstm_jax.core.loop_types import Parts, Scalars, Write
+from wmlstm_jax.core.memories import empty_rows
 from wmlstm_jax.core.pieces import fold, piece_length, unfold
 from wmlstm_jax.core.pointer import copy_probability, point
 from wmlstm_jax.core.reading import match_keys
@@ -30,7 +31,7 @@ def point_at_all(
     memory: Memory | None,
     write: Write | None,
     marks: tuple[Array, Array, Array | None, Array],
-) -> tuple[Array, Array]:
+) -> tuple[Memory | None, tuple[Array, Array]]:
     """What the pointer of each step says of its target.
 
     Args:
@@ -38,17 +39,22 @@ def point_at_all(
       scalars: the small parameters.
       parts: from `pointer_parts`.
       memory: before the first step; None where there is a source only.
-      write: where the request of each step went; leaves lead with T.
+      write: where the request of each step went, leaves lead with T; None where they
+        are still to be written: no step reads them.
       marks: valid, tag, reset, target: `[T, B]` each.
 
     Returns:
-      The probability of the target by group, and whether there was something to point
-      at, `[T, B, G]`.
+      The memory after the last step, where it was this that wrote it. And the
+      probability of the target by group, and whether there was something to point at,
+      `[T, B, G]`.
     """
     valid, tag, reset, target = marks
-    if memory is None or write is None:
+    if memory is None:
         aim = functools.partial(_aim, config, scalars, None)
-        return jax.vmap(aim)(parts["copy"], target)
+        return None, jax.vmap(aim)(parts["copy"], target)
+    after = None
+    if write is None:
+        after, write = _write_all(config, scalars, parts, memory, marks)
     epoch = jnp.broadcast_to(memory.epoch, valid.shape)
     if reset is not None:
         epoch = epoch + jnp.cumsum(reset, axis=0, dtype=jnp.int32)
@@ -60,9 +66,35 @@ def point_at_all(
     # Values, and what only reads look at, stay behind.
     memory = memory._replace(values=None, usage=None, weights=None)
     if piece == length:  # Outside of a loop, XLA spreads what it fuses over threads.
-        return run_piece(memory, jax.tree.map(lambda leaf: leaf[0], steps))[1]
-    _, said = jax.lax.scan(jax.checkpoint(run_piece), memory, steps)
-    return jax.tree.map(lambda leaf: unfold(leaf)[:length], said)
+        end, said = run_piece(memory, jax.tree.map(lambda leaf: leaf[0], steps))
+    else:
+        end, said = jax.lax.scan(jax.checkpoint(run_piece), memory, steps)
+        said = jax.tree.map(lambda leaf: unfold(leaf)[:length], said)
+    if after is not None:
+        after = after._replace(keys=end.keys, salience=end.salience)
+    return after, said
+
+
+def _write_all(config, scalars, parts, memory, marks):
+    """Writes the requests of all steps, but not what they hold.
+
+    Returns:
+      The memory after, with the keys and salience of before, and a `Write` by step.
+    """
+    valid, tag, reset, _ = marks
+    requests = _requests(config, scalars, parts, tag, valid)
+
+    def turn(memory, step):
+        request, reset = step
+        if reset is not None:
+            memory = empty_rows(memory, reset)
+        memory, evicted = config.memory.write(memory, request)
+        return memory, Write(evicted.slots, evicted.weights, evicted.clock)
+
+    # Where a write goes is a choice, and has no gradient.
+    choosing = memory._replace(keys=None), requests._replace(key=None)
+    choosing, requests = jax.lax.stop_gradient(choosing)
+    return jax.lax.scan(turn, choosing, (requests, reset))
 
 
 def pointer_parts(
@@ -107,6 +139,22 @@ def pointer_parts(
 def _point_in_piece(config, scalars, memory, steps):
     """Points at every step of a piece, and goes on to the memory after it."""
     parts, write, valid, tag, epoch, clock, target = steps
+    requests = _requests(config, scalars, parts, tag, valid)
+    window = open_window(config, memory, write, requests, epoch)
+    ask = functools.partial(address, config, sharpness=scalars.memory["copy_sharpness"])
+    products = match_all(window, jax.vmap(ask)(parts["copy"]))
+
+    def one(vector, target, product, owner, epoch, clock):
+        rows = {"epoch": epoch, "clock": clock}
+        held = view(window, False, rows, owner, window.salience)
+        return _aim(config, scalars, held, vector, target, keys=lambda *_: product)
+
+    said = jax.vmap(one)(parts["copy"], target, products, window.owner, epoch, clock)
+    return end_of(window, epoch[-1], clock[-1]), said
+
+
+def _requests(config, scalars, parts, tag, valid):
+    """What each step asked the memory to keep; leaves lead with T."""
 
     def request(key, salience, tag, valid):
         return make_request(
@@ -119,18 +167,7 @@ def _point_in_piece(config, scalars, memory, steps):
             valid=valid,
         )
 
-    requests = jax.vmap(request)(parts["key"], parts.get("salience"), tag, valid)
-    window = open_window(config, memory, write, requests, epoch)
-    ask = functools.partial(address, config, sharpness=scalars.memory["copy_sharpness"])
-    products = match_all(window, jax.vmap(ask)(parts["copy"]))
-
-    def one(vector, target, product, owner, epoch, clock):
-        rows = {"epoch": epoch, "clock": clock}
-        held = view(window, False, rows, owner, window.salience)
-        return _aim(config, scalars, held, vector, target, keys=lambda *_: product)
-
-    said = jax.vmap(one)(parts["copy"], target, products, window.owner, epoch, clock)
-    return end_of(window, epoch[-1], clock[-1]), said
+    return jax.vmap(request)(parts["key"], parts.get("salience"), tag, valid)
 
 
 def _aim(config, scalars, memory, vector, target, *, keys=match_keys):

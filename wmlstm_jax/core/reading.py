@@ -23,6 +23,7 @@ def match_keys(vector: Array, memory: Memory | Source) -> Array:
 
 def mix_values(weights: Array, memory: Memory | Source) -> Array:
     """`sum_n a_n value_n`, `[B, R, W]`, for `weights [B, R, N]`."""
+    assert memory.values is not None
     return contract("brn,brnw->brw", weights, memory.values, weights.dtype)
 
 

@@ -21,7 +21,7 @@ class Memory(NamedTuple):
     """
 
     keys: Array  # [B, R, N, K] memory dtype: addresses, RMS-normalised
-    values: Array  # [B, R, N, W] memory dtype: what a read returns
+    values: Array | None  # [B, R, N, W] memory dtype: what a read returns
     slot_epoch: Array  # [B, G, N] int32: the row's epoch when it was written
     written: Array  # [B, G, N] int32: the row's clock when it was written
     tags: Array  # [B, G, N] int32: the token that wrote it, -1 for none
@@ -57,7 +57,7 @@ class Query(NamedTuple):
     """What a read asks with."""
 
     vector: Array  # [B, R, K]: RMS-normalised, times the head's sharpness
-    null_logit: Array  # [R]: the logit of reading nothing
+    null_logit: Array | None  # [R]: the logit of reading nothing; a pointer has none
     modes: Array | None = None  # [B, R, M]: probabilities of the read modes
     decay: Array | None = None  # [G]: how much salience a slot loses per request
 
@@ -75,7 +75,7 @@ class Request(NamedTuple):
     """What the cell asks the memory to keep; a policy declares what it looks at."""
 
     key: Array  # [B, R, K]: RMS-normalised
-    value: Array | None  # [B, R, W]; None where only the key is looked at
+    value: Array | None  # [B, R, W]; None where nothing is read
     tag: Array  # [B] int32, -1 for none
     valid: Array  # [B] bool: False asks for nothing
     salience: Array | None = None  # [B, G]
@@ -88,7 +88,7 @@ class Evicted(NamedTuple):
     slots: Array  # [B, G, k] int32
     weights: Array  # [B, G, k] float: 1 replaces, 0 writes nothing
     keys: Array  # [B, R, k, K]
-    values: Array  # [B, R, k, W]
+    values: Array | None  # [B, R, k, W]
     slot_epoch: Array  # [B, G, k]
     written: Array  # [B, G, k]
     tags: Array  # [B, G, k]

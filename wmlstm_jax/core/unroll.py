@@ -16,6 +16,8 @@ from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.door import check_unroll, choose_backend
 from wmlstm_jax.core.equations import project_groups, project_input, sanitize
 from wmlstm_jax.core.loop_types import Kernels, Scalars, State, StepInputs, Write
+from wmlstm_jax.core.memories import SlotMemory
+from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.pointer import (
     average_groups,
     copy_probability,
@@ -154,7 +156,9 @@ def _compiled(
 ):
     """Hoists what does not depend on the state, and runs the loop."""
     valid, tags, reset, targets = marks
-    bias = params["bias"]
+    if backend == "rollback" and targets is None and not config.reads:
+        backend = "scan"  # Nothing looks at what is written here.
+    inner, bias = _in_the_loop(config, backend), params["bias"]
     scalars = Scalars(
         params["memory"], bias.get("key"), bias.get("copy"), read_mask, source
     )
@@ -162,20 +166,19 @@ def _compiled(
         to: project_input(config, xs, kernel) for to, kernel in params["input"].items()
     }
     # The bias of a key is added later: the input may have no part in a key.
-    biases = {to: bias[to] for to in projected if to != "key"}
-    # Writes that are undone are also known, and the pointer can wait for them.
-    point_later = backend == "rollback"
-    inner = replace(config, copy=False) if point_later else config
+    of_loop = {to: projected[to] for to in projection_sizes(inner)["input"]}
+    biases = {to: bias[to] for to in of_loop if to != "key"}
     kernels = Kernels(_fused(inner, params), params["read"].get("gates"), biases)
     # The write of a step comes at the start of the next, and so does its pointer.
     earlier = None
-    if targets is not None and not point_later:
+    if targets is not None and inner.copy:
         earlier = jnp.concatenate([jnp.full_like(targets[:1], -1), targets[:-1]])
-    inputs = StepInputs(projected, valid, tags, reset, earlier)
-    state = State(carry.hidden, carry.cell, idle_pending(config, xs.shape[1]))
+    inputs = StepInputs(of_loop, valid, tags, reset, earlier)
+    state = State(carry.hidden, carry.cell, idle_pending(inner, xs.shape[1]))
+    memory = carry.memory if inner.memory.num_slots else None
     run = traced_scan if traced else _BACKENDS[backend]
     state, memory, emitted = run(
-        inner, kernels, scalars, state, carry.memory, inputs, unroll=unroll
+        inner, kernels, scalars, state, memory, inputs, unroll=unroll
     )
     late = split(inner, project_groups(config, state.hidden, kernels.hidden))
     unwritten, evicted = memory, None
@@ -190,7 +193,10 @@ def _compiled(
     ys = jnp.where(valid[..., None], ys, 0)
     copy = copy_live = None
     if targets is not None:
-        if point_later:
+        if inner.copy:
+            last = point_at(config, scalars, late, memory, targets[-1])
+            copy, copy_live = _in_their_steps((emitted.copy, emitted.copy_live), last)
+        else:
             parts = pointer_parts(
                 config, params, projected, reset, carry.hidden, emitted.hidden
             )
@@ -199,13 +205,10 @@ def _compiled(
                 last = Write(evicted.slots, evicted.weights, evicted.clock)
                 write = _in_their_steps(emitted.write, last)
                 write = jax.tree.map(lambda leaf: leaf[: xs.shape[0]], write)
-            marks = valid, tags, reset, targets
-            copy, copy_live = point_at_all(
+            written, (copy, copy_live) = point_at_all(
                 config, scalars, parts, carry.memory, write, marks
             )
-        else:
-            last = point_at(config, scalars, late, memory, targets[-1])
-            copy, copy_live = _in_their_steps((emitted.copy, emitted.copy_live), last)
+            memory = written if memory is None else memory
         copy, copy_live = _finish_copy(copy, copy_live, valid)
     carry = Carry(state.hidden, state.cell, memory)
     trace = finish_trace(emitted.trace, unwritten, evicted) if traced else None
@@ -213,6 +216,19 @@ def _compiled(
 
 
 _BACKENDS = {"scan": scan, "remat": remat, "rollback": rollback}
+
+
+def _in_the_loop(config, backend):
+    """What of the cell is in the loop.
+
+    Writes that are undone are also known, so that the pointer can wait for them. If
+    nothing else looks at the memory, so can the writes: an LSTM is left.
+    """
+    if backend != "rollback":
+        return config
+    if config.reads:
+        return replace(config, copy=False)
+    return replace(config, copy=False, memory=SlotMemory(0), source=False)
 
 
 def _in_their_steps(late, final):

@@ -68,7 +68,7 @@ def open_window(
     salience = values = None
     if start.salience is not None:
         salience = after_slots("salience", requests.salience)
-    if requests.value is not None:
+    if start.values is not None and requests.value is not None:
         values = columns(requests.value, start.values.dtype)
     return Window(
         start=start,

@@ -84,7 +84,7 @@ class Block(nnx.Module):
     def _read_mask(self, batch: int, rng: Array | None, reading: bool) -> Array | None:
         """`[B, R*W]`, or None where every read passes."""
         config = self.config
-        if not config.num_slots:
+        if not (config.num_slots and config.read):
             return None
         shape = (batch, config.num_heads * config.value_dim)
         if not reading:

@@ -22,6 +22,7 @@ class ModelConfig:
       value_dim: W, the width of what is stored.
       num_slots: N, per layer; 0 is a plain LSTM.
       policy: a name in `POLICIES`: what a full memory discards.
+      read: whether steps read the memory; False leaves it to the copy head.
       read_modes: as in `CellConfig`.
       key_from: as in `CellConfig`.
       read_scale: as in `CellConfig`.
@@ -41,6 +42,7 @@ class ModelConfig:
     value_dim: int = 64
     num_slots: int = 0
     policy: str = "fifo"
+    read: bool = True
     read_modes: tuple[str | int, ...] = ("content",)
     key_from: tuple[str, ...] = ("previous",)
     read_scale: float = 1.0
@@ -68,6 +70,7 @@ class ModelConfig:
             key_dim=self.key_dim,
             value_dim=self.value_dim,
             memory=SlotMemory(self.num_slots, POLICIES[self.policy]()),
+            read=self.read,
             read_modes=self.read_modes,
             key_from=self.key_from,
             read_scale=self.read_scale,

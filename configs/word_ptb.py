@@ -1,0 +1,67 @@
+"""Word-level language modelling on the Penn Treebank, an hour on two CPU cores.
+
+The text is Mikolov's preparation, with 10,000 words and a line per sentence; it has no
+licence to be shipped, so its three files are named by flags:
+
+    python train.py --config=configs/word_ptb.py --workdir=runs/ptb \
+        --config.data.path=ptb.train.txt \
+        --config.data.validation_path=ptb.valid.txt \
+        --config.data.test_path=ptb.test.txt
+
+configs/word_ptb.py            an LSTM with a memory that is pointed at
+configs/word_ptb.py:lstm       a plain LSTM of as many parameters
+configs/word_ptb.py:smoke      two steps of a tiny model, on the embedded text
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+MODES = ("", "lstm", "smoke")
+
+
+def get_config(mode: str = "") -> ConfigDict:
+    """The settings of one of `MODES`."""
+    if mode not in MODES:
+        raise ValueError(f"the mode is {mode!r}; it must be one of {MODES}.")
+    config = default.get_config()
+    config.data.source = "file"
+    config.data.tokenizer = "words"
+    config.data.window = 64
+    # Sixteen passes of 454 steps.
+    config.num_steps = 16 * 454
+    config.eval_every = 454
+    config.log_every = 50
+    model, optimizer = config.model, config.optimizer
+    # Most parameters are the embedding, 10,000 by 256.
+    model.embed_dim = 256
+    model.hidden_dim = 512
+    # Reading made no difference on words, and pointing all of it.
+    model.read = False
+    model.read_dropout = 0.0
+    model.num_heads = 2
+    model.key_dim = 64
+    model.num_slots = 512
+    model.dropout = 0.25
+    optimizer.learning_rate = 3e-3
+    optimizer.warmup_steps = 200
+    optimizer.beta2 = 0.999
+    config.sample.prompt = "the company said"
+    config.sample.num_tokens = 100
+    if mode == "lstm":
+        model.num_slots = 0
+        model.copy = False
+    if mode == "smoke":
+        config.data.source = "embedded"
+        config.data.vocab_size = 300
+        config.num_steps = 2
+        config.eval_every = 2
+        config.data.batch_size = 8
+        config.data.window = 16
+        model.embed_dim = 16
+        model.hidden_dim = 16
+        model.num_slots = 8
+        optimizer.warmup_steps = 1
+        config.sample.prompt = "the"
+        config.sample.num_tokens = 8
+    return config
