@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,12 @@ from wmlstm_jax.training.config import (
     config_differences,
     parse_config,
     to_settings,
+)
+from wmlstm_jax.training.manifest import (
+    check_manifest,
+    write_manifest,
+    write_whole,
+    writing,
 )
 from wmlstm_jax.training.state import TrainState
 
@@ -33,8 +40,16 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints of one workdir; a context manager that waits for its writes.
 
+    Each has a manifest beside it, `manifests/STEP.json`, with the sha256 of its files;
+    Orbax itself restores a flipped byte as it is. A manifest is written right after
+    its checkpoint. One without, saved before there were manifests or right before the
+    run was killed, is whole as far as anyone can tell: it is used, with a warning.
+
     Args:
       workdir: holds them in `checkpoints/`, by step.
+
+    Raises:
+      ValueError: the workdir cannot be written; so do all methods that write.
     """
 
     def __init__(self, workdir: Path):
@@ -53,31 +68,47 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             preservation_policy=keep,
         )
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        with writing(self.directory):
+            self._manager = _Manager(self.directory, options=options)
+        self._sealer = ThreadPoolExecutor(1, "manifest")
+        self._sealed: Future[None] | None = None
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *exception) -> None:
-        self._manager.close()
+        try:
+            self._wait()
+        finally:
+            self._sealer.shutdown()
+            self._manager.close()
 
     def save(self, state: TrainState, about: dict[str, Any], loss: float) -> None:
-        """Writes a state in the background.
+        """Writes a state in the background, when the one before is written.
 
         Args:
-          state: what to keep; may be donated right after.
+          state: what to keep; may be donated right after. Whatever is there of this or
+            a later step is replaced: training came from before it, as it is damaged.
           about: what JSON can hold: config, tokeniser, text, data position.
           loss: on the validation text; decides which is the best.
         """
+        self._wait()
         # Orbax orders by this number, and a NaN would leave it no order.
         loss = loss if math.isfinite(loss) else sys.float_info.max
-        self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
-            ),
-            metrics={"validation_loss": loss},
-        )
+        step = int(state.step)
+        with writing(self.directory):
+            # Orbax would keep a damaged checkpoint, and drop this one in silence.
+            for later in [each for each in self._manager.all_steps() if each >= step]:
+                self._manager.delete(later)
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
+                ),
+                metrics={"validation_loss": loss},
+            )
+        if jax.process_index() == 0:
+            self._sealed = self._sealer.submit(self._seal, step)
 
     def restore(self, template: TrainState, which: str = "latest") -> Restored | None:
         """Reads a checkpoint; from a damaged one it falls back to the one before.
@@ -99,7 +130,8 @@ class Checkpoints:
             steps = [best, *(step for step in steps if step != best)]
         for step in steps:
             try:
-                return self._restore(step, template)
+                verified = self._verify(step)
+                restored = self._restore(step, template)
             except Exception as error:  # Orbax raises many types for damaged files.
                 reason = str(error).strip().partition("\n")[0]
                 warnings.warn(
@@ -107,6 +139,14 @@ class Checkpoints:
                     f" ({type(error).__name__}: {reason}); trying the one before.",
                     stacklevel=2,
                 )
+                continue
+            if not verified:
+                warnings.warn(
+                    f"checkpoint {self.directory / str(step)} has no manifest, so"
+                    " nobody can tell whether a file of it is damaged.",
+                    stacklevel=2,
+                )
+            return restored
         if steps:
             raise ValueError(
                 f"no checkpoint in {self.directory} can be read; delete the directory"
@@ -121,11 +161,39 @@ class Checkpoints:
         """
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
+                self._verify(step)
                 only = ocp.args.Composite(about=ocp.args.JsonRestore())
                 return self._manager.restore(step, args=only)["about"]
             except Exception:  # As in `restore`, which tells of it.
                 continue
         return None
+
+    def _wait(self) -> None:
+        """Until what is being saved is there, with its manifest."""
+        with writing(self.directory):
+            self._manager.wait_until_finished()
+        if self._sealed is not None:
+            self._sealed.result()
+
+    def _seal(self, step: int) -> None:
+        """Waits for a checkpoint, writes its manifest, and deletes those without."""
+        with writing(self.directory):
+            self._manager.wait_until_finished()
+        write_manifest(self._manifest(step), self.directory / str(step))
+        for manifest in self._manifest(step).parent.glob("*.json"):
+            if not (self.directory / manifest.stem).exists():
+                manifest.unlink()
+
+    def _verify(self, step: int) -> bool:
+        """Whether a checkpoint has a manifest, which its files must then match."""
+        manifest = self._manifest(step)
+        if there := manifest.exists():
+            check_manifest(manifest, self.directory / str(step))
+        return there
+
+    def _manifest(self, step: int) -> Path:
+        # Not in `checkpoints/`: Orbax would take what it finds there for a step.
+        return self.directory.parent / "manifests" / f"{step}.json"
 
     def _restore(self, step: int, template: TrainState) -> Restored:
         items = self._manager.restore(
@@ -141,7 +209,8 @@ def claim_workdir(workdir: Path, config: TrainConfig) -> None:
     """Notes the config in the workdir, or checks that it is the one noted before.
 
     Raises:
-      ValueError: another config was trained here; the message has the differences.
+      ValueError: another config was trained here; the message has the differences. Or
+        the workdir cannot be written.
     """
     path = workdir / "config.json"
     if path.exists():
@@ -152,8 +221,7 @@ def claim_workdir(workdir: Path, config: TrainConfig) -> None:
             )
         return
     if jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(to_settings(config), indent=2) + "\n")
+        write_whole(path, json.dumps(to_settings(config), indent=2) + "\n")
 
 
 def saved_config(workdir: Path) -> TrainConfig:
@@ -174,6 +242,17 @@ def saved_config(workdir: Path) -> TrainConfig:
             f"{path}, line {error.lineno}: not JSON; name another --workdir, or delete"
             " this one."
         ) from error
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, which would not even start where a file of metrics is damaged."""
+
+    def metrics(self, step):
+        try:
+            metrics = super().metrics(step)
+            return metrics and {"validation_loss": _validation_loss(metrics)}
+        except (KeyError, TypeError, ValueError):
+            return {"validation_loss": sys.float_info.max}
 
 
 def _validation_loss(metrics):
