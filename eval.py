@@ -1,7 +1,8 @@
-"""Scores a trained model, or lets it continue a text.
+"""Scores a trained model, lets it continue a text, or draws its memory.
 
-    python eval.py --workdir=runs/lm [--checkpoint=latest]
-    python eval.py --workdir=runs/lm --generate="The for statement"
+    python eval.py --workdir=runs/lm [--which=latest]
+    python eval.py --workdir=runs/lm --generate="The for statement" --top_p=0.9
+    python eval.py --workdir=runs/lm --inspect=memory.png [--text="The for statement"]
 
 The settings are those of the run; a `--config` is only checked against them.
 """
@@ -10,29 +11,84 @@ from pathlib import Path
 
 from absl import flags
 
+from wmlstm_jax.analysis import draw_text, score, score_table, write_scores
+from wmlstm_jax.inference import Greedy, Sample
 from wmlstm_jax.training.checkpoints import WHICH, claim_workdir
 from wmlstm_jax.training.command_line import define_config, given_config, run_script
-from wmlstm_jax.training.report import continue_text, load, score_table
+from wmlstm_jax.training.trained import Trained, continue_text, load
 
 _CONFIG = define_config(required=False)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Of the trained model.", required=True)
-_CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint", "best", WHICH, "Best on the validation text, or latest."
+_WHICH = flags.DEFINE_enum(
+    "which", "best", WHICH, "Checkpoint: best on the validation text, or latest."
+)
+_CACHE = flags.DEFINE_integer(
+    "cache_slots",
+    None,
+    "Of the neural cache that the scores are compared with; by default as many as the"
+    " memory has.",
+    lower_bound=1,
 )
 _GENERATE = flags.DEFINE_string("generate", None, "A prompt to continue.")
+_NUM_TOKENS = flags.DEFINE_integer(
+    "num_tokens", None, "To generate; by default the config's.", lower_bound=1
+)
+_GREEDY = flags.DEFINE_bool("greedy", False, "Take the most probable token each time.")
+_TEMPERATURE = flags.DEFINE_float(
+    "temperature", None, "Below 1 is more sure; by default the config's."
+)
+_TOP_K = flags.DEFINE_integer("top_k", None, "Draw from the k most probable tokens.")
+_TOP_P = flags.DEFINE_float(
+    "top_p", None, "Draw from the fewest tokens that hold p; by default the config's."
+)
+_SEED = flags.DEFINE_integer("seed", None, "Of the draws; by default the config's.")
+_INSPECT = flags.DEFINE_string("inspect", None, "A picture to draw the memory into.")
+_TEXT = flags.DEFINE_string(
+    "text", None, "To draw; by default the begin of the validation text."
+)
 
 
 def main() -> None:
-    """Flags to a table or a text."""
-    trained = load(_WORKDIR.value, _CHECKPOINT.value)
+    """Flags to a table, a text or a picture."""
+    workdir = Path(_WORKDIR.value)
+    trained = load(workdir, _WHICH.value)
     if _CONFIG.value is not None:
-        claim_workdir(Path(_WORKDIR.value), given_config(_CONFIG))
-    if _GENERATE.value is None:
-        print(f"{trained.checkpoint}\n\n{score_table(trained)}")
-        return
-    print(_GENERATE.value, end="", flush=True)
-    sample = trained.run.config.sample
-    for piece in continue_text(trained, _GENERATE.value, sample):
+        claim_workdir(workdir, given_config(_CONFIG))
+    if _GENERATE.value is not None:
+        _generate(trained, _GENERATE.value)
+    if _INSPECT.value is not None:
+        draw_text(trained, _INSPECT.value, _TEXT.value)
+        print(f"The memory at work: {_INSPECT.value}")
+    if _GENERATE.value is None and _INSPECT.value is None:
+        scores = score(trained, cache_slots=_CACHE.value)
+        write_scores(trained, scores, workdir / "eval.json")
+        print(f"{trained.checkpoint}\n\n{score_table(scores)}")
+
+
+def _generate(trained: Trained, prompt: str) -> None:
+    """Prints a prompt and what follows, as it comes."""
+    config = trained.run.config
+
+    def chosen(flag, otherwise):
+        return otherwise if flag.value is None else flag.value
+
+    sampler = Greedy()
+    if not _GREEDY.value:
+        sampler = Sample(
+            temperature=chosen(_TEMPERATURE, config.sample.temperature),
+            top_k=_TOP_K.value,
+            top_p=chosen(_TOP_P, config.sample.top_p),
+        )
+    pieces = continue_text(
+        trained,
+        prompt,
+        sampler=sampler,
+        num_tokens=chosen(_NUM_TOKENS, config.sample.num_tokens),
+        seed=chosen(_SEED, config.seed),
+    )
+    first = next(pieces, "")  # Refuses a bad prompt before anything is printed.
+    print(prompt + first, end="", flush=True)
+    for piece in pieces:
         print(piece, end="", flush=True)
     print()
 

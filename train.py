@@ -8,8 +8,8 @@ The story is in `wmlstm_jax.training`.
 
 from absl import flags
 
+from wmlstm_jax.analysis import compare
 from wmlstm_jax.training.command_line import define_config, given_config, run_script
-from wmlstm_jax.training.compare import compare
 from wmlstm_jax.training.loop import train
 
 _CONFIG = define_config(required=True)

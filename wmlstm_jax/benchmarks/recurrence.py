@@ -33,8 +33,8 @@ from wmlstm_jax.benchmarks.sweeps import (
     plain,
     quick,
 )
+from wmlstm_jax.metrics import markdown_table
 from wmlstm_jax.training.command_line import run_script
-from wmlstm_jax.training.report import markdown_table
 
 PASSES = ("forward", "both")
 

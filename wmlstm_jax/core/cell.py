@@ -37,8 +37,10 @@ def init_carry(config: CellConfig, batch_size: int) -> Carry:
             f"init_carry: batch_size is {batch_size!r}; it must be an integer of at"
             " least 1."
         )
-    state = jnp.zeros((batch_size, config.hidden_dim), config.state_dtype)
-    return Carry(state, state, config.memory.init(config, batch_size))
+    shape = batch_size, config.hidden_dim
+    # Each of its own: a buffer that stands twice in a carry cannot be donated.
+    hidden, cell = (jnp.zeros(shape, config.state_dtype) for _ in range(2))
+    return Carry(hidden, cell, config.memory.init(config, batch_size))
 
 
 def step(

@@ -42,6 +42,7 @@ class Block(nnx.Module):
         targets: Array | None = None,
         rng: Array | None = None,
         reading: bool = True,
+        trace: bool = False,
     ) -> tuple[Carry, Array, Outputs | None]:
         """Runs the block.
 
@@ -54,9 +55,11 @@ class Block(nnx.Module):
           targets: `[B, T]` int32, for the copy head, in the last block only.
           rng: a PRNG key for dropout, consumed; None for no dropout.
           reading: False reads zeros from the memory.
+          trace: also gives what the memory did.
 
         Returns:
-          The carry after, `[B, T, D]`, and with `targets` the outputs of the copy head.
+          The carry after, `[B, T, D]`, and with `targets` or `trace` what the
+          recurrence said beside its hidden outputs.
         """
         config = self.config
         read_mask = self._read_mask(xs.shape[0], rng, reading)
@@ -71,15 +74,16 @@ class Block(nnx.Module):
             tags=tags,
             targets=targets,
             read_mask=read_mask,
+            trace=trace,
         )
         if isinstance(outputs, Outputs):
-            copied, ys = outputs, outputs.hidden
+            beside, ys = outputs, outputs.hidden
         else:
-            copied, ys = None, outputs
+            beside, ys = None, outputs
         ys = ys if self.project is None else self.project(ys)
         if rng is not None and config.dropout:
             ys = ys * _masks(rng, 1, config.dropout, xs)
-        return carry, xs + ys, copied
+        return carry, xs + ys, beside
 
     def _read_mask(self, batch: int, rng: Array | None, reading: bool) -> Array | None:
         """`[B, R*W]`, or None where every read passes."""

@@ -69,6 +69,32 @@ class LanguageModel(nnx.Module):
     ) -> tuple[Carries, Array]:
         """How probable each target is, given the tokens up to its own position.
 
+        The first two results of `predict`, which see.
+        """
+        return self.predict(
+            tokens,
+            targets,
+            carries,
+            valid=valid,
+            reset=reset,
+            rng=rng,
+            reading=reading,
+        )[:2]
+
+    def predict(
+        self,
+        tokens: Array,
+        targets: Array,
+        carries: Carries,
+        *,
+        valid: Array | None = None,
+        reset: Array | None = None,
+        rng: Array | None = None,
+        reading: bool = True,
+        copying: bool = True,
+    ) -> tuple[Carries, Array, Array]:
+        """How probable each target is, and the features that say so.
+
         Args:
           tokens: `[B, T]` int32.
           targets: `[B, T]` int32, the token that follows each.
@@ -77,15 +103,17 @@ class LanguageModel(nnx.Module):
           reset: `[B, T]` bool; the state is emptied before these tokens.
           rng: a PRNG key for dropout, consumed; None for no dropout.
           reading: False reads zeros from the memory; the copy head still points.
+          copying: False closes the gate of the copy head.
 
         Returns:
-          The carries after, and `[B, T]` float log probabilities.
+          The carries after, `[B, T]` float log probabilities, and the normalised
+          features `[B, T, D]` that meet the output embedding.
         """
         carries, features, copied = self.features(
             self.embedding(tokens),
             carries,
             tags=tokens,
-            targets=targets,
+            targets=targets if copying else None,
             valid=valid,
             reset=reset,
             rng=rng,
@@ -94,12 +122,13 @@ class LanguageModel(nnx.Module):
         log_vocab = target_log_prob(
             features, self.embedding.embedding[...], self.output_bias[...], targets
         )
-        if self.copy_gate is None:
-            return carries, log_vocab
+        if self.copy_gate is None or not copying:
+            return carries, log_vocab, features
         assert copied is not None
         assert copied.copy is not None and copied.copy_live is not None
         gate = self.copy_gate(features)[..., 0]
-        return carries, mix(log_vocab, copied.copy, copied.copy_live, gate)
+        log_probs = mix(log_vocab, copied.copy, copied.copy_live, gate)
+        return carries, log_probs, features
 
     def features(
         self,
@@ -112,6 +141,7 @@ class LanguageModel(nnx.Module):
         reset: Array | None = None,
         rng: Array | None = None,
         reading: bool = True,
+        trace: bool = False,
     ) -> tuple[Carries, Array, Outputs | None]:
         """Embedded tokens through all blocks; see `log_prob`.
 
@@ -124,15 +154,17 @@ class LanguageModel(nnx.Module):
           reset: `[B, T]` bool.
           rng: a PRNG key for dropout, consumed; None for no dropout.
           reading: False reads zeros from the memory.
+          trace: also gives what the memory of the last block did.
 
         Returns:
-          The carries after, normalised features `[B, T, D]`, and what the copy head
-          says of the targets, where there are both.
+          The carries after, normalised features `[B, T, D]`, and, if there is any, what
+          the copy head says of the targets and the trace.
         """
-        after, copied = [], None
+        after, outputs = [], None
         for layer, (block, carry) in enumerate(zip(self.blocks, carries, strict=True)):
-            points = self.copy_gate is not None and layer == len(self.blocks) - 1
-            carry, xs, copied = block(
+            last = layer == len(self.blocks) - 1
+            points = last and self.copy_gate is not None
+            carry, xs, outputs = block(
                 xs,
                 carry,
                 valid=valid,
@@ -141,9 +173,10 @@ class LanguageModel(nnx.Module):
                 targets=targets if points else None,
                 rng=None if rng is None else jax.random.fold_in(rng, layer),
                 reading=reading,
+                trace=trace and last,
             )
             after.append(carry)
-        return tuple(after), self.norm(xs), copied
+        return tuple(after), self.norm(xs), outputs
 
     def prefill(
         self, tokens: Array, valid: Array | None = None

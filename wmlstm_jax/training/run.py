@@ -140,13 +140,12 @@ class Evaluator:
     Args:
       run: what is evaluated.
       split: "validation" or "test".
-      reading: False reads zeros from the memory; the copy head still points.
     """
 
-    def __init__(self, run: Run, split: str, *, reading: bool = True):
+    def __init__(self, run: Run, split: str):
         self._run, self._split = run, split
         byte_counts = jnp.asarray(run.tokenizer.byte_counts())
-        self._step = make_eval_step(run.graph, byte_counts, reading=reading)
+        self._step = make_eval_step(run.graph, byte_counts)
 
     def __call__(self, params: dict) -> Likelihood:
         """The counts of the whole split."""

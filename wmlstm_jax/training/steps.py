@@ -79,14 +79,13 @@ def make_train_step(
 
 
 def make_eval_step(
-    graph: nnx.GraphDef, byte_counts: Array, *, reading: bool = True
+    graph: nnx.GraphDef, byte_counts: Array
 ) -> Callable[[Any, Carries, Batch], tuple[Carries, Likelihood]]:
     """Compiles one window of evaluation: no dropout, the carry handed on.
 
     Args:
       graph: from `model_graph`.
       byte_counts: `[V]` int32, bytes per token.
-      reading: False reads zeros from the memory.
     """
 
     def step(params, carry, batch):
@@ -97,7 +96,6 @@ def make_eval_step(
             carry,
             valid=batch["valid"],
             reset=batch["reset"],
-            reading=reading,
         )
         counts = count_likelihood(
             log_probs, batch["targets"], batch["valid"], byte_counts

@@ -1,4 +1,4 @@
-"""Looking at a finished run: its scores, and text that it generates."""
+"""A finished run: restored, and continuing a text."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +10,10 @@ import numpy as np
 from flax import nnx
 
 from wmlstm_jax.data import tokenizer_from_json
-from wmlstm_jax.inference import Sample, generate
+from wmlstm_jax.inference import Sampler, generate
 from wmlstm_jax.models import LanguageModel
 from wmlstm_jax.training.checkpoints import Checkpoints, saved_config
-from wmlstm_jax.training.config import SampleConfig
-from wmlstm_jax.training.run import Evaluator, Run, build
+from wmlstm_jax.training.run import Run, build
 
 
 class Trained(NamedTuple):
@@ -49,34 +48,25 @@ def load(workdir: str | Path, which: str = "best") -> Trained:
     return Trained(run, restored.step, restored.state.params, path)
 
 
-def score_table(trained: Trained) -> str:
-    """Perplexity and bits per byte on validation and test text, as a Markdown table.
-
-    A model with a memory is also scored with reading disabled: what it loses is what
-    reading is worth to it.
-    """
-    ways = [("", True)]
-    if trained.run.config.model.num_slots:
-        ways.append((", reading disabled", False))
-    rows = []
-    for split in ("validation", "test"):
-        for suffix, reading in ways:
-            score = Evaluator(trained.run, split, reading=reading)(trained.params)
-            numbers = f"{score.perplexity:.3f}", f"{score.bits_per_byte:.3f}"
-            rows.append((split + suffix, *numbers))
-    return markdown_table(("text", "perplexity per token", "bits per byte"), rows)
+def on_one_device(params: dict) -> dict:
+    """The parameters, which lie on all devices, on one: where a single text runs."""
+    return jax.device_put(jax.device_get(params), jax.local_devices()[0])
 
 
-def continue_text(trained: Trained, prompt: str, sample: SampleConfig) -> Iterator[str]:
+def continue_text(
+    trained: Trained, prompt: str, *, sampler: Sampler, num_tokens: int, seed: int
+) -> Iterator[str]:
     """Generates what follows a prompt, piece by piece.
 
     Args:
       trained: the model.
       prompt: at least one token of text.
-      sample: how much, and how it is drawn; the seed is the config's.
+      sampler: how tokens are picked.
+      num_tokens: how many.
+      seed: equal seeds give equal texts.
 
     Raises:
-      ValueError: the prompt is empty.
+      ValueError: the prompt is empty, or has what the tokeniser does not know.
     """
     run = trained.run
     tokens = run.tokenizer.encode(prompt)
@@ -87,9 +77,7 @@ def continue_text(trained: Trained, prompt: str, sample: SampleConfig) -> Iterat
             f"the prompt has {', '.join(map(repr, unknown))}, which the text that the"
             " model was trained on had not; write it without."
         )
-    # The parameters lie on all devices; one text is generated on one of them.
-    params = jax.device_put(jax.device_get(trained.params), jax.local_devices()[0])
-    model = nnx.merge(run.graph, params)
+    model = nnx.merge(run.graph, on_one_device(trained.params))
     carries, log_probs = jax.jit(LanguageModel.prefill)(
         model, jnp.asarray(tokens)[None]
     )
@@ -97,25 +85,11 @@ def continue_text(trained: Trained, prompt: str, sample: SampleConfig) -> Iterat
         jax.tree_util.Partial(LanguageModel.step, model),
         carries,
         log_probs,
-        sampler=Sample(temperature=sample.temperature, top_p=sample.top_p),
-        rng=jax.random.key(run.config.seed),
-        num_tokens=sample.num_tokens,
+        sampler=sampler,
+        rng=jax.random.key(seed),
+        num_tokens=num_tokens,
     )
     yield from run.tokenizer.stream(_first_row(generated))
-
-
-def markdown_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Cells in columns of equal width; all but the first column to the right."""
-    cells = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-
-    def line(row):
-        first, *others = zip(row, widths, strict=True)
-        padded = [first[0].ljust(first[1]), *(cell.rjust(w) for cell, w in others)]
-        return f"| {' | '.join(padded)} |"
-
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([line(header), line(tuple(rule)), *map(line, rows)])
 
 
 def _first_row(generated: Iterator[np.ndarray]) -> Iterator[int]:

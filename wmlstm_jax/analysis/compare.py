@@ -4,12 +4,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from wmlstm_jax.analysis.heat_map import draw_text
+from wmlstm_jax.analysis.scores import score
+from wmlstm_jax.inference import Sample
+from wmlstm_jax.metrics import markdown_table
 from wmlstm_jax.models import ModelConfig
 from wmlstm_jax.training.config import TrainConfig
 from wmlstm_jax.training.loop import train
-from wmlstm_jax.training.report import continue_text, load, markdown_table
-from wmlstm_jax.training.run import Evaluator, build
+from wmlstm_jax.training.run import build
 from wmlstm_jax.training.state import num_params
+from wmlstm_jax.training.trained import continue_text, load
 
 NAMES = {"wm_lstm": "WM-LSTM", "lstm": "LSTM"}
 
@@ -55,7 +59,8 @@ def compare(config: TrainConfig, workdir: str | Path) -> str:
 
     Returns:
       A table of sizes, times and validation scores of the best checkpoints, a text
-      generated from the restored WM-LSTM, and where the checkpoints are.
+      generated from the restored WM-LSTM, where the checkpoints are, and where the
+      picture of its memory is.
 
     Raises:
       ValueError: a setting cannot be met, or the workdir holds another run.
@@ -64,36 +69,38 @@ def compare(config: TrainConfig, workdir: str | Path) -> str:
     config = replace(config, compare=False)
     vocab_size = build(config).tokenizer.vocab_size
     baseline = replace(config, model=matched_lstm(config.model, vocab_size))
-    rows, places = [], []
+    rows, trained = [], {}
     for name, each in (("wm_lstm", config), ("lstm", baseline)):
         began = time.perf_counter()
         train(each, workdir / name)
         seconds = time.perf_counter() - began
-        trained = load(workdir / name)
-        score = Evaluator(trained.run, "validation")(trained.params)
-        rows.append(
-            (
-                NAMES[name],
-                f"{num_params(each.model, vocab_size):,}",
-                f"{seconds:.0f} s",
-                f"{score.perplexity:.3f}",
-                f"{score.bits_per_byte:.3f}",
-            )
-        )
-        places.append(f"{NAMES[name]}: {trained.checkpoint}")
+        trained[name] = load(workdir / name)
+        size = f"{num_params(each.model, vocab_size):,}", f"{seconds:.0f} s"
+        for _, way, counts in score(trained[name], ("validation",)):
+            title = f"{NAMES[name]}, {way}" if way else NAMES[name]
+            numbers = f"{counts.perplexity:.3f}", f"{counts.bits_per_byte:.3f}"
+            rows.append((title, *(("", "") if way else size), *numbers))
     header = ("model", "parameters", "time", "validation perplexity", "bits per byte")
-    prompt = config.sample.prompt
-    generated = "".join(continue_text(load(workdir / "wm_lstm"), prompt, config.sample))
-    return "\n".join(
-        [
-            "",
-            markdown_table(header, rows),
-            "",
-            f"The WM-LSTM, from its checkpoint, continues {prompt!r}:",
-            "",
-            prompt + generated,
-            "",
-            "Best checkpoints:",
-            *places,
-        ]
+    sample, picture = config.sample, workdir / "memory.png"
+    generated = continue_text(
+        trained["wm_lstm"],
+        sample.prompt,
+        sampler=Sample(temperature=sample.temperature, top_p=sample.top_p),
+        num_tokens=sample.num_tokens,
+        seed=config.seed,
     )
+    lines = [
+        "",
+        markdown_table(header, rows),
+        "",
+        f"The WM-LSTM, from its checkpoint, continues {sample.prompt!r}:",
+        "",
+        sample.prompt + "".join(generated),
+        "",
+        "Best checkpoints:",
+        *(f"{NAMES[name]}: {each.checkpoint}" for name, each in trained.items()),
+    ]
+    if config.model.num_slots:
+        draw_text(trained["wm_lstm"], picture)
+        lines += ["", f"The memory at work: {picture}"]
+    return "\n".join(lines)

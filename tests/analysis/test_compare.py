@@ -1,0 +1,32 @@
+from dataclasses import replace
+
+import pytest
+
+from wmlstm_jax.analysis.compare import compare, matched_lstm
+from wmlstm_jax.training.state import num_params
+
+
+@pytest.mark.parametrize("changes", [{}, {"num_layers": 2}, {"hidden_dim": 96}])
+def test_the_plain_lstm_has_as_many_parameters(config, changes):
+    wide = {"embed_dim": 64, "hidden_dim": 64, "num_slots": 8, **changes}
+    model = replace(config.model, **wide)
+    plain = matched_lstm(model, 256)
+    assert plain.num_slots == 0
+    assert num_params(plain, 256) == pytest.approx(num_params(model, 256), rel=0.01)
+
+
+def test_a_comparison_tells_the_whole_story(config, tmp_path):
+    story = compare(replace(config, num_steps=2), tmp_path)
+    for wanted in (
+        "| WM-LSTM",
+        "| LSTM",
+        "validation perplexity",
+        config.sample.prompt,
+        str(tmp_path / "wm_lstm" / "checkpoints" / "2"),
+        str(tmp_path / "lstm" / "checkpoints" / "2"),
+        "WM-LSTM, reading disabled",
+        "LSTM, neural cache of 512",
+        str(tmp_path / "memory.png"),
+    ):
+        assert wanted in story
+    assert (tmp_path / "memory.png").stat().st_size

@@ -1,0 +1,107 @@
+"""A picture of a memory at work."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from wmlstm_jax.analysis.memory_use import MemoryUse, look
+from wmlstm_jax.training.trained import Trained
+
+TOKEN = 0.14
+"""Inches for a token: its name must be readable."""
+SHOWN = 64
+"""Tokens of the text that is drawn by default."""
+LONGEST = 400
+"""Tokens that a picture may have."""
+
+
+def draw_text(trained: Trained, path: str | Path, text: str | None = None) -> None:
+    """Draws what a model does with a text.
+
+    Args:
+      trained: the model.
+      path: as in `draw`.
+      text: what it reads; by default the begin of the validation text.
+
+    Raises:
+      ValueError: as in `look` and `draw`.
+    """
+    tokenizer = trained.run.tokenizer
+    if text is None:
+        tokens = tokenizer.encode(trained.run.corpus().validation)[:SHOWN]
+    else:
+        tokens = tokenizer.encode(text)
+    if len(tokens) > LONGEST:
+        raise ValueError(
+            f"the text to draw has {len(tokens)} tokens; {LONGEST} at most can be told"
+            " apart in a picture."
+        )
+    draw(look(trained, tokens), lambda token: tokenizer.decode([token]), path)
+
+
+def draw(use: MemoryUse, name: Callable[[int], str], path: str | Path) -> None:
+    """Draws which remembered tokens each step read, and which it would copy next.
+
+    Time runs to the right, and the memory's tokens stand in the order in which they
+    were written; a token that is not in the memory at that time is gray.
+
+    Args:
+      use: from `look`.
+      name: the text of a token.
+      path: the picture, `.png` or what else matplotlib writes.
+
+    Raises:
+      ValueError: the ending is of no format that can be written.
+    """
+    before = np.concatenate([np.zeros_like(use.held[:1]), use.held[:-1]])
+    shown = [("read", before, use.read), ("would copy next", use.held, use.copied)]
+    shown = [panel for panel in shown if panel[2] is not None]
+    side = max(TOKEN * len(use.tokens), 4)
+    figure = Figure(figsize=(len(shown) * (side + 1.2), side + 1), layout="constrained")
+    names = [_visible(name(int(token))) for token in use.tokens]
+    for axes, panel in zip(
+        figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
+    ):
+        _panel(axes, *panel, names)
+    kinds = figure.canvas.get_supported_filetypes()
+    if Path(path).suffix[1:] not in kinds:
+        raise ValueError(
+            f"{path} ends in {Path(path).suffix!r}; a picture ends in one of"
+            f" {', '.join('.' + kind for kind in sorted(kinds))}."
+        )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def _panel(
+    axes: Axes, what: str, held: np.ndarray, weights: np.ndarray, names: list[str]
+) -> None:
+    image = axes.imshow(
+        np.where(held, weights, np.nan).T,
+        cmap="magma_r",
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
+    )
+    axes.set_facecolor("0.88")
+    places = np.arange(len(names))
+    font = {"fontsize": 7, "family": "monospace"}
+    axes.set_xticks(places, names, rotation=90, **font)
+    axes.set_yticks(places, names, **font)
+    axes.set(
+        title=f"What each step {what}",
+        xlabel="token that came in",
+        ylabel="token in the memory",
+    )
+    axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.01, label="probability")
+
+
+def _visible(text: str) -> str:
+    """A token as a label: white space and what does not print made visible."""
+    if text in (" ", ""):
+        return "␣" if text else "?"
+    # A dollar would begin a formula.
+    return repr(text)[1:-1].replace("$", r"\$")
