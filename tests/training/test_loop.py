@@ -1,11 +1,14 @@
 import json
 import shutil
+import struct
 
 import jax
 import numpy as np
+import pytest
 
 from wmlstm_jax.training import train
 from wmlstm_jax.training.checkpoints import Checkpoints
+from wmlstm_jax.training.progress import Journal
 from wmlstm_jax.training.run import build
 
 
@@ -20,6 +23,30 @@ def journal(workdir):
     return [json.loads(line) for line in lines]
 
 
+def events(workdir):
+    """What TensorBoard shows: of a step that was trained again, the last training."""
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+    shown = []
+    for path in sorted((workdir / "tensorboard").iterdir()):
+        data = path.read_bytes()
+        while data:
+            (size,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + size])
+            data = data[16 + size :]
+            if event.session_log.status == SessionLog.START:
+                shown = [row for row in shown if row["step"] < event.step]
+            elif not event.file_version:
+                values = {each.tag: each.simple_value for each in event.summary.value}
+                shown.append({"step": event.step, **values})
+    return shown
+
+
+def assert_shown(workdir):
+    for event, row in zip(events(workdir), journal(workdir), strict=True):
+        assert event == pytest.approx(row, rel=1e-6)  # Events are in float32.
+
+
 def test_four_steps_equal_two_and_two_resumed(config, trained, workdir, capsys):
     """What is left of a run that was killed after step 2 is its checkpoint 2."""
     shutil.rmtree(workdir / "checkpoints" / "4")
@@ -32,6 +59,8 @@ def test_four_steps_equal_two_and_two_resumed(config, trained, workdir, capsys):
     )
     losses = [[row.get("loss") for row in journal(each)] for each in (trained, workdir)]
     assert losses[0] == losses[1]
+    assert len(list((workdir / "tensorboard").iterdir())) == 2
+    assert_shown(workdir)
 
 
 def test_the_journal_has_every_report(trained):
@@ -39,6 +68,32 @@ def test_the_journal_has_every_report(trained):
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
     validated = [row for row in rows if "validation_loss" in row]
     assert [row["step"] for row in validated] == [2, 4]
+    assert {*rows[0], *validated[0]} == {
+        *("step", "loss", "grad_norm", "tokens_per_second"),
+        *("validation_loss", "validation_bits_per_byte"),
+    }
+
+
+def test_tensorboard_shows_what_the_journal_has(trained):
+    assert len(events(trained)) == 6
+    assert_shown(trained)
+
+
+def test_a_row_that_a_full_disk_cut_is_dropped(tmp_path):
+    with Journal(tmp_path, 0) as log:
+        log.write(1, loss=3.0)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "lo')
+    with Journal(tmp_path, 2) as log:
+        log.write(3, loss=1.0)
+    assert journal(tmp_path) == [{"step": 1, "loss": 3.0}, {"step": 3, "loss": 1.0}]
+
+
+def test_only_the_first_process_reports(tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    with Journal(tmp_path, 0) as log:
+        log.write(1, loss=3.0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_run_is_only_scored(config, workdir):

@@ -33,7 +33,8 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
       workdir: where config, metrics and checkpoints are kept.
 
     Raises:
-      ValueError: a setting cannot be met, or the workdir holds another run.
+      ValueError: a setting cannot be met, the workdir holds another run, or it cannot
+        be written.
     """
     workdir = Path(workdir)
     run = build(config)
@@ -47,9 +48,11 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
             _check_text(restored.about["text"], run.corpus().origin)
         begun = run.first_state() if restored is None else restored.state
         start = int(begun.step)
-        journal = Journal(workdir / "metrics.jsonl", start)
         tokens = config.data.batch_size * config.data.window
-        with Progress(workdir.name, start, config.num_steps, tokens) as progress:
+        with (
+            Journal(workdir, start) as journal,
+            Progress(workdir.name, start, config.num_steps, tokens) as progress,
+        ):
             if start:
                 progress.say(f"resumes from step {start}")
             for state in _steps(run, begun, start, journal, progress):

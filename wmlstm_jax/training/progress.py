@@ -6,27 +6,87 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 from tqdm import tqdm
+
+from wmlstm_jax.training.manifest import write_whole, writing
 
 
 class Journal:
-    """`metrics.jsonl`: one JSON object per report, each with its step.
+    """`metrics.jsonl`, one JSON object per report, and the same for TensorBoard.
+
+    A context manager that closes them. Only the first process writes.
 
     Args:
-      path: the file; rows of steps that will be trained again are dropped from it.
-      step: where training goes on.
+      workdir: holds the file, and the events in `tensorboard/`.
+      step: where training goes on; what was reported of later steps, which will be
+        trained again, is dropped from the file and purged from the events.
+
+    Raises:
+      ValueError: the workdir cannot be written; so does `write`.
     """
 
-    def __init__(self, path: Path, step: int):
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        path.write_text("".join(kept))
-        self._path = path
+    def __init__(self, workdir: Path, step: int):
+        self._path = workdir / "metrics.jsonl"
+        self._events = None
+        if jax.process_index() == 0:
+            text = self._path.read_text() if self._path.exists() else ""
+            # A full disk may have cut the last row.
+            rows = text[: text.rfind("\n") + 1].splitlines(keepends=True)
+            kept = [row for row in rows if json.loads(row)["step"] <= step]
+            write_whole(self._path, "".join(kept))
+            with writing(workdir):
+                self._events = _Events(workdir / "tensorboard", step)
 
-    def write(self, step: int, **values: Any) -> None:
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._events is not None:
+            with writing(self._path.parent):
+                self._events.close()
+
+    def write(self, step: int, **values: float) -> None:
         """Appends one row."""
-        with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._events is not None:
+            with writing(self._path.parent):
+                with self._path.open("a") as file:
+                    file.write(json.dumps({"step": step, **values}) + "\n")
+                self._events.write(step, values)
+
+
+class _Events:
+    """A file of events, as TensorBoard reads them.
+
+    Written at once and in this thread: the one of tensorboardX's SummaryWriter dies
+    when the disk is full, and whoever reports to it then waits for ever.
+    """
+
+    def __init__(self, directory: Path, step: int):
+        # Loads PyTorch where that is installed; only who trains has to wait for it.
+        from tensorboardX.proto import event_pb2
+        from tensorboardX.record_writer import RecordWriter
+
+        self._event: Any = event_pb2
+        directory.mkdir(exist_ok=True)
+        # TensorBoard reads the files in the order of their names.
+        name = f"events.out.tfevents.{time.time_ns()}"
+        self._file = RecordWriter(str(directory / name))
+        self._add(file_version="brain.Event:2")
+        # From this step on, TensorBoard forgets what the files before have.
+        self._add(step=step + 1, session_log={"status": "START"})
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        scalars = [{"tag": tag, "simple_value": x} for tag, x in values.items()]
+        self._add(step=step, summary={"value": scalars})
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _add(self, **values: Any) -> None:
+        event = self._event.Event(wall_time=time.time(), **values)
+        self._file.write(event.SerializeToString())
+        self._file.flush()
 
 
 class Progress:
