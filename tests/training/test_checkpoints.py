@@ -1,8 +1,12 @@
+import errno
 import json
 import math
 import os
+import resource
+from contextlib import contextmanager
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -175,6 +179,61 @@ def test_training_again_replaces_what_was_damaged(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.restore(state_at(0)).about == {"data_position": "again"}
     assert not (tmp_path / "manifests" / "3.json").exists()
+
+
+@contextmanager
+def small_files():
+    """Fails a write as a full disk does, in the threads of TensorStore too."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("then", ["saved again", "closed"])
+def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, then):
+    noise = jax.random.normal(jax.random.key(0), (99, 99))
+    large = state_at(2)._replace(params={"w": noise})
+    said = r"checkpoints cannot be written \(File too large\); make room"
+    fill(tmp_path, [3]).__exit__()
+    with small_files():
+        with pytest.raises(ValueError, match=said), Checkpoints(tmp_path) as full:
+            full.save(large, {}, 2.0)
+            if then == "saved again":
+                with pytest.raises(ValueError, match=said):
+                    full.save(state_at(3), {}, 1.0)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(state_at(0)).step == 1
+        checkpoints.save(large, {}, 2.0)
+    assert kept(tmp_path) == [1, 2]
+
+
+@pytest.mark.parametrize("then", ["saved again", "closed"])
+def test_a_manifest_that_cannot_be_written_is_told(tmp_path, monkeypatch, then):
+    def full(part, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    said = r"manifests/1\.json cannot be written \(No space left on device\)"
+    with pytest.raises(ValueError, match=said), Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state_at(1), {}, 1.0)
+        if then == "saved again":
+            with pytest.raises(ValueError, match=said):
+                checkpoints.save(state_at(2), {}, 1.0)
+            assert kept(tmp_path) == [1]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path, config):
+    file = tmp_path / "file"
+    file.write_text("precious")
+    with pytest.raises(ValueError, match=r"file/config\.json cannot be written \(File"):
+        claim_workdir(file, config)
+    with pytest.raises(ValueError, match=r"file/checkpoints cannot be written \(Not a"):
+        Checkpoints(file)
+    assert file.read_text() == "precious"
 
 
 def test_only_damaged_checkpoints_are_an_error(tmp_path):

@@ -1,6 +1,9 @@
+import io
+import logging
 import sys
 from importlib.machinery import ModuleSpec
 
+import absl.logging
 import pytest
 
 from wmlstm_jax.training.command_line import run_script
@@ -36,3 +39,20 @@ def test_a_mistake_is_one_sentence_under_its_module_too(capsys):
 def test_a_fault_keeps_its_traceback(spec):
     with pytest.raises(ValueError, match="no"):
         run_script(raising("ValueError('no.')", spec))
+
+
+def test_an_exception_that_is_raised_is_not_logged_too(monkeypatch):
+    """Of a full disk, Orbax and asyncio would log some hundred lines."""
+    said = io.StringIO()
+    handler = absl.logging.get_absl_handler().python_handler
+    monkeypatch.setattr(handler, "stream", said)
+
+    def main():
+        logger = logging.getLogger("asyncio")
+        logger.error("Task exception was never retrieved", exc_info=OSError(28, "full"))
+        logger.error("Something else")
+
+    with pytest.raises(SystemExit):
+        run_script(main)
+    assert "Something else" in said.getvalue()
+    assert "never retrieved" not in said.getvalue()

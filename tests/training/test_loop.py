@@ -1,13 +1,19 @@
 import json
+import re
 import shutil
 import struct
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import RecordWriter
 
 from wmlstm_jax.training import train
 from wmlstm_jax.training.checkpoints import Checkpoints
+from wmlstm_jax.training.command_line import run_script
 from wmlstm_jax.training.progress import Journal
 from wmlstm_jax.training.run import build
 
@@ -25,8 +31,6 @@ def journal(workdir):
 
 def events(workdir):
     """What TensorBoard shows: of a step that was trained again, the last training."""
-    from tensorboardX.proto.event_pb2 import Event, SessionLog
-
     shown = []
     for path in sorted((workdir / "tensorboard").iterdir()):
         data = path.read_bytes()
@@ -87,6 +91,58 @@ def test_a_row_that_a_full_disk_cut_is_dropped(tmp_path):
     with Journal(tmp_path, 2) as log:
         log.write(3, loss=1.0)
     assert journal(tmp_path) == [{"step": 1, "loss": 3.0}, {"step": 3, "loss": 1.0}]
+
+
+@pytest.mark.parametrize("full", ["metrics.jsonl", "tensorboard"])
+def test_a_full_disk_ends_the_journal_with_one_sentence(tmp_path, full):
+    with pytest.raises(ValueError, match=r"cannot be written \(No space left"):
+        with Journal(tmp_path, 0) as log:
+            log.write(1, loss=3.0)
+            if full == "metrics.jsonl":
+                (tmp_path / full).unlink()
+                (tmp_path / full).symlink_to("/dev/full")
+            else:
+                log._events.close()
+                log._events._file = RecordWriter("/dev/full")
+            log.write(2, loss=2.0)
+
+
+def test_another_text_is_refused(config, workdir):
+    path = Path(config.data.path)
+    text = path.read_text()
+    path.write_text(text.replace("beside", "behind"))
+    try:
+        with pytest.raises(ValueError, match="the text is not the one that this run"):
+            train(config, workdir)
+    finally:
+        path.write_text(text)
+    assert len(journal(workdir)) == 6
+
+
+def test_a_damaged_newest_checkpoint_is_trained_again(config, trained, workdir):
+    damaged = workdir / "checkpoints" / "4" / "about" / "metadata"
+    damaged.write_text(damaged.read_text().replace("data_position", "data_pOsition"))
+    with Checkpoints(workdir) as checkpoints:
+        assert checkpoints.about()["data_position"] == 2
+    with pytest.warns(UserWarning, match=r"checkpoints/4/about/metadata: sha256"):
+        train(config, workdir)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        last_state(config, trained),
+        last_state(config, workdir),
+    )
+
+
+def test_a_workdir_that_cannot_be_made_is_one_sentence(
+    config, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["script"])
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as left:
+        run_script(lambda: train(config, tmp_path / "file") and None)
+    assert left.value.code == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"Error: \S*file/config\.json cannot be written .*", sentence)
 
 
 def test_only_the_first_process_reports(tmp_path, monkeypatch):

@@ -43,10 +43,17 @@ def run_script(main: Callable[[], None], stopped: str = "stopped.") -> None:
     """
     # What the libraries tell of their own doings; --verbosity=0 shows it.
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().addFilter(_is_news)
     try:
         app.run(lambda _: _guarded(main), flags_parser=_parse_flags)
     except KeyboardInterrupt:
         _leave(stopped, 130)
+
+
+def _is_news(record) -> bool:
+    """False for an exception that Orbax or asyncio also raises, as most do twice."""
+    told = "orbax" in record.pathname or record.name == "asyncio"
+    return not (told and record.exc_info) or logging.get_verbosity() >= logging.INFO
 
 
 def _guarded(main):
