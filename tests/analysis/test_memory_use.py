@@ -81,8 +81,8 @@ def test_what_is_copied_is_what_the_prediction_gains(drawn, tokens):
         return
     batch, carry = jnp.asarray(tokens)[None], model.initialize_carry(1)
     inputs, targets = batch[:, :-1], batch[:, 1:]
-    both = np.exp(model.predict(inputs, targets, carry)[1][0])
-    written = np.exp(model.predict(inputs, targets, carry, copying=False)[1][0])
+    said = model.predict(inputs, targets, carry)[1]
+    both, written = np.exp(said.log_probs[0]), np.exp(said.log_vocab[0])
     copied = use.copied[:-1]
     found = np.where(tokens == tokens[1:, None], copied, 0).sum(1)
     np.testing.assert_allclose(

@@ -38,7 +38,12 @@ def text():
     return tokens[:, :-1], tokens[:, 1:]
 
 
-log_prob = jax.jit(LanguageModel.log_prob, static_argnames="reading")
+@jax.jit
+def log_prob(*args, **options):
+    carries, said = LanguageModel.predict(*args, **options)
+    return carries, said.log_probs
+
+
 prefill = jax.jit(LanguageModel.prefill)
 
 

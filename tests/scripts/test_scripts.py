@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ CONFIGS = sorted(
     for path in (ROOT / "configs").glob("*.py")
     if path.name not in ("__init__.py", "default.py")
 )
+CONFIG = "--config=configs/lm_embedded.py:smoke"
 
 
 def script(name, *flags):
@@ -35,12 +37,37 @@ def test_every_config_trains_and_generates(path, tmp_path):
     scored = script("eval.py", config, workdir)
     assert scored.returncode == 0, scored.stderr
     assert "| validation" in scored.stdout
-    generated = script("eval.py", workdir, "--generate=The for")
-    assert generated.returncode == 0, generated.stderr
-    assert generated.stdout.startswith("The for")
+    assert json.loads((tmp_path / "run" / "eval.json").read_text())["scores"]
 
 
-CONFIG = "--config=configs/lm_embedded.py:smoke"
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """The flag that names a finished run."""
+    flag = f"--workdir={tmp_path_factory.mktemp('scripts')}/run"
+    assert script("train.py", CONFIG, flag).returncode == 0
+    return flag
+
+
+def test_a_text_is_generated_as_the_flags_say(workdir):
+    def generated(*flags):
+        result = script("eval.py", workdir, "--generate=The for", *flags)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith("The for")
+        return result.stdout
+
+    default = generated()
+    assert default == generated("--seed=0", "--temperature=0.8", "--top_p=0.95")
+    greedy = generated("--greedy", "--num_tokens=5")
+    assert greedy == generated("--top_k=1", "--num_tokens=5", "--which=latest")
+    assert len({default, greedy, generated("--seed=1")}) == 3
+
+
+def test_a_memory_is_drawn(workdir, tmp_path):
+    picture = tmp_path / "memory.png"
+    result = script("eval.py", workdir, f"--inspect={picture}", "--text=The for")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"The memory at work: {picture}\n"
+    assert picture.stat().st_size
 
 
 @pytest.mark.parametrize(
@@ -54,6 +81,8 @@ CONFIG = "--config=configs/lm_embedded.py:smoke"
         ("train.py", ["--config=configs/absent.py"], "names no file"),
         ("train.py", [CONFIG, "stray"], "stray is no flag"),
         ("eval.py", [], "holds no run"),
+        ("eval.py", ["--which=newest"], "should be one of"),
+        ("eval.py", ["--num_tokens=0"], "num_tokens"),
     ],
 )
 def test_a_mistake_is_one_sentence(name, flags, message, tmp_path):

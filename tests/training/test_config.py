@@ -3,9 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from configs import default, lm_embedded
+from configs import char_shakespeare, default, lm_embedded, word_ptb
 from wmlstm_jax.training import parse_config
 from wmlstm_jax.training.config import config_differences, to_settings
+from wmlstm_jax.training.state import num_params
+
+CONFIGS = (lm_embedded, char_shakespeare, word_ptb)
 
 
 def settings(**changes):
@@ -25,14 +28,25 @@ def test_the_default_has_every_field_and_survives_json():
     assert parse_config(json.loads(json.dumps(to_settings(config)))) == config
 
 
-@pytest.mark.parametrize("mode", lm_embedded.MODES)
-def test_every_mode_parses(mode):
-    assert parse_config(lm_embedded.get_config(mode)).compare == (mode == "compare")
-
-
-def test_a_mode_that_is_none_is_refused():
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.__name__)
+def test_every_mode_parses(file):
+    for mode in file.MODES:
+        parsed = parse_config(file.get_config(mode))
+        assert parsed.compare == (mode == "compare")
+        assert (parsed.num_steps == 2) == (mode == "smoke")
     with pytest.raises(ValueError, match="the mode is 'smok'"):
-        lm_embedded.get_config("smok")
+        file.get_config("smok")
+
+
+@pytest.mark.parametrize(
+    ("file", "vocab_size"), [(char_shakespeare, 65), (word_ptb, 10_000)]
+)
+def test_the_lstm_of_a_config_is_of_its_size(file, vocab_size):
+    sizes = [
+        num_params(parse_config(file.get_config(mode)).model, vocab_size)
+        for mode in ("", "lstm")
+    ]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
 
 
 @pytest.mark.parametrize(

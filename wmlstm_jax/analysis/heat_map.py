@@ -57,15 +57,17 @@ def draw(use: MemoryUse, name: Callable[[int], str], path: str | Path) -> None:
       ValueError: the ending is of no format that can be written.
     """
     before = np.concatenate([np.zeros_like(use.held[:1]), use.held[:-1]])
-    shown = [("read", before, use.read), ("would copy next", use.held, use.copied)]
-    shown = [panel for panel in shown if panel[2] is not None]
+    shown = []
+    if use.read is not None:
+        shown.append(("read", before, use.read))
+    if use.copied is not None:
+        shown.append(("would copy next", use.held, use.copied))
     side = max(TOKEN * len(use.tokens), 4)
     figure = Figure(figsize=(len(shown) * (side + 1.2), side + 1), layout="constrained")
     names = [_visible(name(int(token))) for token in use.tokens]
-    for axes, panel in zip(
-        figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
-    ):
-        _panel(axes, *panel, names)
+    grid = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, (what, held, weights) in zip(grid, shown, strict=True):
+        _panel(axes, what, held, weights, names)
     kinds = figure.canvas.get_supported_filetypes()
     if Path(path).suffix[1:] not in kinds:
         raise ValueError(

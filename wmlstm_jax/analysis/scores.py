@@ -4,6 +4,7 @@ A text is scored as one stream, from its first token to its last, whatever the b
 in training: so the numbers do not depend on it.
 """
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from wmlstm_jax.analysis.neural_cache import (
     mix_cache,
 )
 from wmlstm_jax.data import StreamWindows, batches
-from wmlstm_jax.metrics import Likelihood, count_likelihood, markdown_table
+from wmlstm_jax.metrics import Likelihood, markdown_table
 from wmlstm_jax.training.trained import Trained, on_one_device
 
 SPLITS = ("validation", "test")
@@ -53,29 +54,24 @@ def score(
 
     Args:
       trained: the model.
-      splits: which texts, "validation" first: it chooses.
+      splits: which texts, "validation" first: it chooses. Those that the run has not
+        are left out.
       cache_slots: of the neural cache; by default those of the model's memory.
     """
     model = trained.run.config.model
     slots = cache_slots or model.num_slots or CACHE_SLOTS
-    ways = {"": {}}
-    if model.num_slots and model.read:
-        ways["reading disabled"] = {"reading": False}
-    if model.copy:
-        ways["copying disabled"] = {"copying": False}
     scores, chosen = [], None
-    for split in splits:
-        for way, changes in ways.items():
-            counts, cached = _score(trained, split, 0 if way else slots, **changes)
-            scores.append(Score(split, way, counts))
-            if cached is None:
-                continue
-            if chosen is None:
-                chosen = np.unravel_index(np.argmin(cached), cached.shape)
-            sharpness, share = SHARPNESS[chosen[0]], SHARES[chosen[1]]
-            name = f"neural cache of {slots} ({sharpness:g}, {share:g})"
-            with_cache = counts._replace(nats=float(cached[chosen]))
-            scores.append(Score(split, name, with_cache))
+    for split in (s for s in splits if getattr(trained.run.corpus(), s)):
+        nats, tokens, size = _count(trained, split, slots)
+        cached = nats.pop("cached")
+        if chosen is None:
+            chosen = np.unravel_index(np.argmin(cached), cached.shape)
+        sharpness, share = SHARPNESS[chosen[0]], SHARES[chosen[1]]
+        nats[f"neural cache of {slots} ({sharpness:g}, {share:g})"] = cached[chosen]
+        scores += [
+            Score(split, way, Likelihood(float(part), tokens, size))
+            for way, part in nats.items()
+        ]
     return scores
 
 
@@ -105,36 +101,54 @@ def write_scores(trained: Trained, scores: list[Score], path: Path) -> None:
     path.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def _score(trained, split, slots, **changes):
-    """The counts of a split, and the nats by candidate of a cache, if it has slots."""
+def _count(
+    trained: Trained, split: str, slots: int
+) -> tuple[dict[str, np.ndarray], int, int]:
+    """The nats of a split in every way, its tokens, and its bytes.
+
+    All ways are counted in one pass: reading disabled is a second row of the batch.
+    """
     run, params = trained.run, on_one_device(trained.params)
-    byte_counts = jnp.asarray(run.tokenizer.byte_counts())
+    config = run.config.model
+    byte_counts = run.tokenizer.byte_counts()
+    reading = jnp.array([True, False][: 1 + (config.num_slots > 0 and config.read)])
 
+    @functools.partial(jax.jit, donate_argnums=1)
     def step(params, state, batch):
-        model = nnx.merge(run.graph, params)
-        targets, valid = batch["targets"], batch["valid"]
-        carry, log_probs, features = model.predict(
-            batch["inputs"], targets, state[0], valid=valid, **changes
+        model, (carry, cache) = nnx.merge(run.graph, params), state
+        inputs, targets, valid = (
+            jnp.repeat(batch[name], len(reading), axis=0)
+            for name in ("inputs", "targets", "valid")
         )
-        counts = count_likelihood(log_probs, targets, valid, byte_counts)
-        if not slots:
-            return (carry, None), (counts, None)
-        scale = (model.norm.scale[...] ** 2).sum()
-        followers = jnp.where(valid[0], targets[0], -1)
-        cache, mixed = mix_cache(state[1], features[0], followers, log_probs[0], scale)
-        return (carry, cache), (counts, -jnp.where(valid[0], mixed, 0).sum(-1))
+        carry, said = model.predict(
+            inputs, targets, carry, valid=valid, reading=reading
+        )
+        valid = valid[0]
+        cache, mixed = mix_cache(
+            cache,
+            said.features[0],
+            jnp.where(valid, targets[0], -1),
+            said.log_probs[0],
+            (model.norm.scale[...] ** 2).sum(),
+        )
+        ways = {"": said.log_probs[0], "cached": mixed}
+        if len(reading) > 1:
+            ways["reading disabled"] = said.log_probs[1]
+        if config.copy:
+            ways["copying disabled"] = said.log_vocab[0]
+        nats = {way: -jnp.where(valid, part, 0).sum(-1) for way, part in ways.items()}
+        return (carry, cache), nats
 
-    step = jax.jit(step, donate_argnums=1)
-    width = run.config.model.embed_dim
-    cache = empty_cache(slots, width) if slots else None
-    state = nnx.merge(run.graph, params).initialize_carry(1), cache
-    total, cached = Likelihood(0.0, 0, 0), None
+    carry = nnx.merge(run.graph, params).initialize_carry(len(reading))
+    state = carry, empty_cache(slots, config.embed_dim)
+    total, tokens, size = {}, 0, 0
     for batch in _stream(trained, split):
-        state, (counts, nats) = step(params, state, batch)
-        total = total.plus(counts)
-        if nats is not None:
-            cached = np.asarray(nats, np.float64) + (0 if cached is None else cached)
-    return total, cached
+        state, nats = step(params, state, batch)
+        for way, part in jax.device_get(nats).items():
+            total[way] = total.get(way, 0) + part.astype(np.float64)
+        followers = batch["targets"][batch["valid"]]
+        tokens, size = tokens + len(followers), size + int(byte_counts[followers].sum())
+    return total, tokens, size
 
 
 def _stream(trained: Trained, split: str) -> Iterator[dict[str, np.ndarray]]:

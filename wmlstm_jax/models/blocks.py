@@ -41,7 +41,7 @@ class Block(nnx.Module):
         tags: Array | None = None,
         targets: Array | None = None,
         rng: Array | None = None,
-        reading: bool = True,
+        reading: bool | Array = True,
         trace: bool = False,
     ) -> tuple[Carry, Array, Outputs | None]:
         """Runs the block.
@@ -54,7 +54,7 @@ class Block(nnx.Module):
           tags: `[B, T]` int32, the tokens behind the inputs.
           targets: `[B, T]` int32, for the copy head, in the last block only.
           rng: a PRNG key for dropout, consumed; None for no dropout.
-          reading: False reads zeros from the memory.
+          reading: where False, `[B]` or one for all rows, the memory reads as zeros.
           trace: also gives what the memory did.
 
         Returns:
@@ -85,17 +85,21 @@ class Block(nnx.Module):
             ys = ys * _masks(rng, 1, config.dropout, xs)
         return carry, xs + ys, beside
 
-    def _read_mask(self, batch: int, rng: Array | None, reading: bool) -> Array | None:
+    def _read_mask(
+        self, batch: int, rng: Array | None, reading: bool | Array
+    ) -> Array | None:
         """`[B, R*W]`, or None where every read passes."""
         config = self.config
         if not (config.num_slots and config.read):
             return None
         shape = (batch, config.num_heads * config.value_dim)
-        if not reading:
-            return jnp.zeros(shape)
-        if rng is None or not config.read_dropout:
-            return None
-        return _keep(jax.random.fold_in(rng, 2), config.read_dropout, shape)
+        mask = None
+        if rng is not None and config.read_dropout:
+            mask = _keep(jax.random.fold_in(rng, 2), config.read_dropout, shape)
+        if reading is True:
+            return mask
+        on = jnp.broadcast_to(jnp.asarray(reading, float), batch)[:, None]
+        return jnp.broadcast_to(on, shape) if mask is None else mask * on
 
 
 def _masks(rng: Array, which: int, rate: float, xs: Array) -> Array:

@@ -1,5 +1,7 @@
 """A language model: embedding, WM-LSTM blocks, the embedding again, a copy head."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -17,6 +19,14 @@ EMBEDDING_SCALE = 0.02
 """Small beside what the blocks add to it; else a tied output repeats its input."""
 COPY_BIAS = -2.0
 """Where the copy gate starts: it first has to learn what the memory is good for."""
+
+
+class Prediction(NamedTuple):
+    """What a model says of given targets."""
+
+    log_probs: Array  # [B, T]
+    log_vocab: Array  # [B, T]: of the output embedding alone, without the copy head
+    features: Array  # [B, T, D]: normalised; they meet the output embedding
 
 
 class LanguageModel(nnx.Module):
@@ -56,31 +66,6 @@ class LanguageModel(nnx.Module):
             block.recurrence.initialize_carry(batch_size) for block in self.blocks
         )
 
-    def log_prob(
-        self,
-        tokens: Array,
-        targets: Array,
-        carries: Carries,
-        *,
-        valid: Array | None = None,
-        reset: Array | None = None,
-        rng: Array | None = None,
-        reading: bool = True,
-    ) -> tuple[Carries, Array]:
-        """How probable each target is, given the tokens up to its own position.
-
-        The first two results of `predict`, which see.
-        """
-        return self.predict(
-            tokens,
-            targets,
-            carries,
-            valid=valid,
-            reset=reset,
-            rng=rng,
-            reading=reading,
-        )[:2]
-
     def predict(
         self,
         tokens: Array,
@@ -90,10 +75,9 @@ class LanguageModel(nnx.Module):
         valid: Array | None = None,
         reset: Array | None = None,
         rng: Array | None = None,
-        reading: bool = True,
-        copying: bool = True,
-    ) -> tuple[Carries, Array, Array]:
-        """How probable each target is, and the features that say so.
+        reading: bool | Array = True,
+    ) -> tuple[Carries, Prediction]:
+        """How probable each target is, given the tokens up to its own position.
 
         Args:
           tokens: `[B, T]` int32.
@@ -102,18 +86,17 @@ class LanguageModel(nnx.Module):
           valid: `[B, T]` bool; elsewhere the state stands still.
           reset: `[B, T]` bool; the state is emptied before these tokens.
           rng: a PRNG key for dropout, consumed; None for no dropout.
-          reading: False reads zeros from the memory; the copy head still points.
-          copying: False closes the gate of the copy head.
+          reading: where False, `[B]` or one for all rows, the memory reads as zeros;
+            the copy head still points.
 
         Returns:
-          The carries after, `[B, T]` float log probabilities, and the normalised
-          features `[B, T, D]` that meet the output embedding.
+          The carries after, and a `Prediction`.
         """
         carries, features, copied = self.features(
             self.embedding(tokens),
             carries,
             tags=tokens,
-            targets=targets if copying else None,
+            targets=targets,
             valid=valid,
             reset=reset,
             rng=rng,
@@ -122,13 +105,13 @@ class LanguageModel(nnx.Module):
         log_vocab = target_log_prob(
             features, self.embedding.embedding[...], self.output_bias[...], targets
         )
-        if self.copy_gate is None or not copying:
-            return carries, log_vocab, features
+        if self.copy_gate is None:
+            return carries, Prediction(log_vocab, log_vocab, features)
         assert copied is not None
         assert copied.copy is not None and copied.copy_live is not None
         gate = self.copy_gate(features)[..., 0]
         log_probs = mix(log_vocab, copied.copy, copied.copy_live, gate)
-        return carries, log_probs, features
+        return carries, Prediction(log_probs, log_vocab, features)
 
     def features(
         self,
@@ -140,10 +123,10 @@ class LanguageModel(nnx.Module):
         valid: Array | None = None,
         reset: Array | None = None,
         rng: Array | None = None,
-        reading: bool = True,
+        reading: bool | Array = True,
         trace: bool = False,
     ) -> tuple[Carries, Array, Outputs | None]:
-        """Embedded tokens through all blocks; see `log_prob`.
+        """Embedded tokens through all blocks; see `predict`.
 
         Args:
           xs: `[B, T, D]` float, the embedded tokens.
@@ -153,7 +136,7 @@ class LanguageModel(nnx.Module):
           valid: `[B, T]` bool.
           reset: `[B, T]` bool.
           rng: a PRNG key for dropout, consumed; None for no dropout.
-          reading: False reads zeros from the memory.
+          reading: where False, the memory reads as zeros.
           trace: also gives what the memory of the last block did.
 
         Returns:

@@ -47,7 +47,7 @@ def make_train_step(
 
     def loss_fn(params, carry, batch, rng):
         model = nnx.merge(graph, params)
-        carry, log_probs = model.log_prob(
+        carry, said = model.predict(
             batch["inputs"],
             batch["targets"],
             carry,
@@ -55,7 +55,7 @@ def make_train_step(
             reset=batch["reset"],
             rng=rng,
         )
-        return mean_nats(log_probs, batch["valid"]), carry
+        return mean_nats(said.log_probs, batch["valid"]), carry
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         rng = jax.random.fold_in(state.rng, state.step)
@@ -90,7 +90,7 @@ def make_eval_step(
 
     def step(params, carry, batch):
         model = nnx.merge(graph, params)
-        carry, log_probs = model.log_prob(
+        carry, said = model.predict(
             batch["inputs"],
             batch["targets"],
             carry,
@@ -98,7 +98,7 @@ def make_eval_step(
             reset=batch["reset"],
         )
         counts = count_likelihood(
-            log_probs, batch["targets"], batch["valid"], byte_counts
+            said.log_probs, batch["targets"], batch["valid"], byte_counts
         )
         return carry, counts
 

@@ -1,0 +1,57 @@
+"""Characters of Tiny Shakespeare: half an hour on two CPU cores.
+
+The text is `input.txt` of karpathy/char-rnn, which is named by a flag. Its last tenth
+is for validation, as others have it, and there is no test text:
+
+    python train.py --config=configs/char_shakespeare.py --workdir=runs/shakespeare \
+        --config.data.path=input.txt
+
+configs/char_shakespeare.py          an LSTM with a memory that is read and pointed at
+configs/char_shakespeare.py:lstm     a plain LSTM of as many parameters
+configs/char_shakespeare.py:smoke    two steps of a tiny model, on the embedded text
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+MODES = ("", "lstm", "smoke")
+
+
+def get_config(mode: str = "") -> ConfigDict:
+    """The settings of one of `MODES`."""
+    if mode not in MODES:
+        raise ValueError(f"the mode is {mode!r}; it must be one of {MODES}.")
+    config = default.get_config()
+    config.data.source = "file"
+    config.data.tokenizer = "characters"
+    config.data.validation_fraction = 0.1
+    config.data.test_fraction = 0.0
+    # Passes of 245 steps.
+    config.num_steps = 3000
+    config.eval_every = 245
+    config.log_every = 50
+    model, optimizer = config.model, config.optimizer
+    model.hidden_dim = 384
+    model.num_slots = 64
+    model.dropout = 0.3
+    model.read_dropout = 0.2
+    optimizer.learning_rate = 3e-3
+    optimizer.warmup_steps = 100
+    config.sample.prompt = "ROMEO:"
+    if mode == "lstm":
+        model.hidden_dim = 484
+        model.num_slots = 0
+        model.copy = False
+    if mode == "smoke":
+        config.data.source = "embedded"
+        config.num_steps = 2
+        config.eval_every = 2
+        config.data.batch_size = 8
+        config.data.window = 16
+        model.embed_dim = 16
+        model.hidden_dim = 16
+        model.num_slots = 8
+        optimizer.warmup_steps = 1
+        config.sample.num_tokens = 8
+    return config
