@@ -46,6 +46,8 @@ def get_config() -> ConfigDict:
     model.embed_dim = 256
     model.hidden_dim = 256
     model.num_layers = 1
+    # A gated MLP in every block, as deep stacks have it; one layer needs none.
+    model.mlp_dim = 0
     # Several heads with small addresses learn sooner than one with a large one.
     model.num_heads = 4
     model.key_dim = 32

@@ -21,6 +21,7 @@ def test_policies_go_by_name(name, policy):
     ("settings", "message"),
     [
         ({"num_layers": 0}, "model.num_layers is 0"),
+        ({"mlp_dim": -1}, "model.mlp_dim is -1; it must be at least 0"),
         ({"policy": "lru"}, "model.policy is 'lru'; it must be one of"),
         ({"dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
         ({"read_dropout": -0.1}, "model.read_dropout is -0.1"),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ VOCAB, BATCH, LENGTH = 11, 3, 8
 CONFIGS = {
     "lstm": ModelConfig(8, 8),
     "projected": ModelConfig(8, 12, num_heads=2, key_dim=4, value_dim=4, num_slots=5),
+    "mlp": ModelConfig(8, 12, mlp_dim=7),
     "copying": ModelConfig(
         8,
         8,
@@ -139,6 +142,31 @@ def test_dropout_has_one_mask_per_row(text):
     assert (dropped == dropped[:, :1]).all()
     assert 0 < dropped.mean() < 0.5
     assert (dropped[0] != dropped[1]).any()
+
+
+def test_the_gated_mlp_is_its_equation():
+    block = make("mlp").blocks[0]
+    xs = jax.random.normal(jax.random.key(2), (2, 5, 8))
+    _, with_mlp, _ = block(xs, block.recurrence.initialize_carry(2))
+    mlp, kernel = block.mlp, block.mlp.leave.kernel[...]
+    mlp.leave.kernel[...] = jnp.zeros_like(kernel)
+    _, without, _ = block(xs, block.recurrence.initialize_carry(2))
+    squares = np.mean(np.square(without), -1, keepdims=True)
+    normed = np.asarray(without) / np.sqrt(squares + 1e-6) * mlp.norm.scale[...]
+    gate, value = np.split(normed @ mlp.enter.kernel[...], 2, -1)
+    wanted = (gate / (1 + np.exp(-gate)) * value) @ kernel
+    np.testing.assert_allclose(with_mlp - without, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_reaches_the_gated_mlp():
+    config = replace(CONFIGS["mlp"], dropout=0.5)
+    block = Block(config, 0, rngs=nnx.Rngs(0))
+    xs, carry = jnp.ones((2, 5, 8)), block.recurrence.initialize_carry(2)
+    _, dropped, _ = block(xs, carry, rng=jax.random.key(0))
+    block.mlp.leave.kernel[...] *= 0
+    _, without, _ = block(xs, carry, rng=jax.random.key(0))
+    same = np.asarray(dropped == without)
+    assert (same == same[:, :1]).all() and 0 < same.mean() < 1
 
 
 def test_reading_can_be_disabled(text):

@@ -11,8 +11,30 @@ from wmlstm_jax.nn import WMLSTM
 Array = jax.Array
 
 
+class GatedMLP(nnx.Module):
+    """`W_2 (silu(W_g n) * W_1 n)` with `n = norm(x)` (Shazeer 2020, "GLU variants").
+
+    Args:
+      width: D, of what goes in and comes out.
+      hidden: the width between.
+      rngs: gives the `params` keys.
+    """
+
+    def __init__(self, width: int, hidden: int, *, rngs: nnx.Rngs):
+        self.norm = nnx.RMSNorm(width, rngs=rngs)
+        self.enter = nnx.Linear(width, 2 * hidden, use_bias=False, rngs=rngs)
+        self.leave = nnx.Linear(hidden, width, use_bias=False, rngs=rngs)
+
+    def __call__(self, xs: Array) -> Array:
+        """`[..., D]` to the same shape."""
+        gate, value = jnp.split(self.enter(self.norm(xs)), 2, axis=-1)
+        return self.leave(nnx.silu(gate) * value)
+
+
 class Block(nnx.Module):
     """`x + drop(P WMLSTM(drop(norm(x))))`, P only where H differs from D.
+
+    With `mlp_dim` it goes on as `x + drop(GatedMLP(x))`.
 
     Dropout is variational: one mask per row for the whole window (Gal & Ghahramani
     2016), so that what the memory holds and what reads it were masked alike.
@@ -30,6 +52,8 @@ class Block(nnx.Module):
         widths = (config.hidden_dim, config.embed_dim)
         project = nnx.Linear(*widths, use_bias=False, rngs=rngs)
         self.project = None if widths[0] == widths[1] else project
+        mlp = config.mlp_dim
+        self.mlp = GatedMLP(config.embed_dim, mlp, rngs=rngs) if mlp else None
 
     def __call__(
         self,
@@ -83,7 +107,13 @@ class Block(nnx.Module):
         ys = ys if self.project is None else self.project(ys)
         if rng is not None and config.dropout:
             ys = ys * _masks(rng, 1, config.dropout, xs)
-        return carry, xs + ys, beside
+        xs = xs + ys
+        if self.mlp is not None:
+            ys = self.mlp(xs)
+            if rng is not None and config.dropout:
+                ys = ys * _masks(rng, 3, config.dropout, xs)
+            xs = xs + ys
+        return carry, xs, beside
 
     def _read_mask(
         self, batch: int, rng: Array | None, reading: bool | Array

@@ -21,6 +21,7 @@ class ModelConfig:
       key_dim: K, the width of an address.
       value_dim: W, the width of what is stored.
       num_slots: N, per layer; 0 is a plain LSTM.
+      mlp_dim: the width of a gated MLP in every block, after the recurrence; 0 is none.
       policy: a name in `POLICIES`: what a full memory discards.
       read: whether steps read the memory; False leaves it to the copy head.
       read_modes: as in `CellConfig`.
@@ -41,6 +42,7 @@ class ModelConfig:
     key_dim: int = 32
     value_dim: int = 64
     num_slots: int = 0
+    mlp_dim: int = 0
     policy: str = "fifo"
     read: bool = True
     read_modes: tuple[str | int, ...] = ("content",)
@@ -53,6 +55,8 @@ class ModelConfig:
     def __post_init__(self):
         if self.num_layers < 1:
             _refuse("num_layers", self.num_layers, "at least 1")
+        if self.mlp_dim < 0:
+            _refuse("mlp_dim", self.mlp_dim, "at least 0")
         if self.policy not in POLICIES:
             _refuse("policy", self.policy, f"one of {sorted(POLICIES)}")
         for field in ("dropout", "read_dropout"):
