@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,42 @@ def test_a_mistake_is_one_sentence(name, flags, message, tmp_path):
     assert result.stderr.startswith("Error: ")
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "message"),
+    [
+        (b"", [], "text.txt is empty"),
+        (b"one\ntwo \xff", [], "text.txt, line 2, byte 8 is not UTF-8"),
+        (b"short", [], "too few for"),
+        (b"a" * 999, ["--config.data.tokenizer=characters"], "fewer than two"),
+        (b"text", ["--config.data.source=tfds"], "text.txt"),
+    ],
+)
+def test_a_text_that_cannot_be_used_is_one_sentence(content, flags, message, tmp_path):
+    text, workdir = tmp_path / "text.txt", tmp_path / "run"
+    text.write_bytes(content)
+    source = ["--config.data.source=file", f"--config.data.path={text}"]
+    result = script("train.py", CONFIG, f"--workdir={workdir}", *source, *flags)
+    assert result.returncode == 2
+    assert result.stderr.startswith("Error: ") and message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not workdir.exists()
+
+
+def test_another_config_in_the_workdir_is_refused_and_named(workdir):
+    for name in ("train.py", "eval.py"):
+        result = script(name, CONFIG, "--config.seed=5", workdir)
+        assert result.returncode == 2
+        assert "another config (seed: 0, now 5)" in result.stderr
+
+
+def test_a_damaged_checkpoint_is_named_and_nothing_is_made_up(workdir, tmp_path):
+    copy = shutil.copytree(workdir.removeprefix("--workdir="), tmp_path / "run")
+    (damaged,) = (copy / "checkpoints").glob("*/state/manifest.ocdbt")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    result = script("eval.py", f"--workdir={copy}")
+    assert result.returncode == 2
+    assert "manifest.ocdbt" in result.stderr
+    assert "Error: no checkpoint in" in result.stderr
+    assert result.stdout == ""

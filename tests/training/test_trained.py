@@ -1,8 +1,10 @@
 import functools
+from dataclasses import replace
 
 import pytest
 
 from wmlstm_jax.inference import Greedy, Sample
+from wmlstm_jax.training import train
 from wmlstm_jax.training.trained import continue_text, load
 
 SAMPLER = Sample()
@@ -32,3 +34,11 @@ def test_no_run_and_no_checkpoint_are_named(tmp_path, trained):
     (tmp_path / "config.json").write_text((trained / "config.json").read_text())
     with pytest.raises(ValueError, match="holds no checkpoint yet"):
         load(tmp_path)
+
+
+def test_what_a_tokenizer_does_not_know_is_no_prompt(config, tmp_path):
+    data = replace(config.data, tokenizer="characters")
+    train(replace(config, data=data, num_steps=2), tmp_path)
+    model = load(tmp_path)
+    with pytest.raises(ValueError, match="the prompt has 'é', 'ß', which the text"):
+        next(continue_text(model, "1 éß", sampler=SAMPLER, num_tokens=2, seed=0))
