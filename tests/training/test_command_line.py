@@ -1,12 +1,18 @@
 import io
 import logging
+import os
+import subprocess
 import sys
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import absl.logging
+import jax
 import pytest
+from absl import flags
 
-from wmlstm_jax.training.command_line import run_script
+from wmlstm_jax.training import command_line
+from wmlstm_jax.training.command_line import keep_programs, run_script
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +62,89 @@ def test_an_exception_that_is_raised_is_not_logged_too(monkeypatch):
         run_script(main)
     assert "Something else" in said.getvalue()
     assert "never retrieved" not in said.getvalue()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """What JAX is told of its cache; a directory of the user, and a file."""
+    told = {}
+    monkeypatch.setattr(jax.config, "update", told.__setitem__)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "file").touch()
+    return told
+
+
+def test_programs_are_kept_with_the_caches_of_the_user(cache, tmp_path, monkeypatch):
+    keep_programs()
+    assert cache == {
+        "jax_compilation_cache_dir": str(tmp_path / ".cache" / "wmlstm_jax"),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+    }
+    cache.clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "7")
+    keep_programs()
+    assert cache == {
+        "jax_compilation_cache_dir": str(tmp_path / "caches" / "wmlstm_jax")
+    }
+
+
+def test_nothing_is_kept_where_nothing_can_be_written(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    keep_programs()
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def refused(dir):
+        raise PermissionError(dir)
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    keep_programs()
+    monkeypatch.undo()
+    monkeypatch.setattr(jax.config, "update", cache.__setitem__)
+    monkeypatch.setattr(Path, "home", lambda: exec("raise RuntimeError"))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    keep_programs()
+    assert cache == {}
+
+
+@pytest.mark.parametrize("takes_config", [True, False])
+def test_who_takes_no_config_keeps_no_programs(monkeypatch, takes_config):
+    """A benchmark times what it compiles."""
+    kept = []
+    monkeypatch.setattr(command_line, "keep_programs", lambda: kept.append(True))
+    if takes_config:
+        flags.DEFINE_string("config", None, "As the scripts have.")
+    try:
+        with pytest.raises(SystemExit):
+            run_script(lambda: None)
+    finally:
+        if takes_config:
+            del flags.FLAGS.config
+    assert bool(kept) == takes_config
+
+
+SCRIPT = """
+import jax
+from wmlstm_jax.training.command_line import define_config, run_script
+
+define_config(required=False)
+run_script(lambda: print(jax.jit(lambda x: 2 * x)(21)))
+"""
+
+
+@pytest.mark.parametrize("place", ["named", "file"])
+def test_a_script_fills_the_named_directory_or_does_without(tmp_path, place):
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / place)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "42\n")
+    assert ("Error reading" in done.stderr) == (place == "file")
+    assert bool(list(tmp_path.glob("named/*-cache"))) == (place == "named")

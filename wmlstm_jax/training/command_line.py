@@ -1,9 +1,13 @@
 """Flags to settings, and errors to one sentence: what the scripts share."""
 
+import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
+import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
@@ -34,16 +38,41 @@ def given_config(holder: flags.FlagHolder) -> TrainConfig:
     return parse_config(holder.value.to_dict())
 
 
+def keep_programs() -> None:
+    """Keeps compiled programs on disk: the next start reads what this one compiled.
+
+    Where `JAX_COMPILATION_CACHE_DIR` says, which JAX itself heeds, or else with the
+    other caches of the user; nowhere if nothing can be written there, or if the
+    variable is empty. A program is the same from disk, to the last bit.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        directory = Path(caches) / "wmlstm_jax"
+        directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    except (OSError, RuntimeError):  # Of a user without a home.
+        return
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        # JAX's one second leaves out much of what a start on a fast machine waits for.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 def run_script(main: Callable[[], None], stopped: str = "stopped.") -> None:
     """Parses the flags and runs `main`; a mistake of the user becomes one sentence.
 
     Such a mistake is a flag that does not parse, or a `ValueError` that this package
     itself raised; anything else is a fault and keeps its traceback. Exits with 2 after
-    a mistake, and with 130 when interrupted, which `stopped` says.
+    a mistake, and with 130 when interrupted, which `stopped` says. A script that takes
+    a config keeps what it compiles.
     """
     # What the libraries tell of their own doings; --verbosity=0 shows it.
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().addFilter(_is_news)
+    if "config" in flags.FLAGS:  # The benchmarks have none; they time compilation.
+        keep_programs()
     try:
         app.run(lambda _: _guarded(main), flags_parser=_parse_flags)
     except KeyboardInterrupt:
