@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PIP := -m pip install -qq --disable-pip-version-check --no-input
 WORKERS ?= 2
+# Saves page faults, up to a third of the time; where there is no glibc, it says nothing.
+HUGE_PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := test
@@ -21,7 +23,7 @@ test: lint
 	  --durations 5 --durations-min 5 $(PYTEST_ARGS)
 
 train: $(READY)
-	@$(BIN)/python train.py --config=configs/lm_embedded.py:compare \
+	@$(HUGE_PAGES) $(BIN)/python train.py --config=configs/lm_embedded.py:compare \
 	  --workdir=runs/lm_embedded
 
 lint: $(READY)

@@ -94,4 +94,4 @@ def _generate(trained: Trained, prompt: str) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, keep=True)

@@ -29,4 +29,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, "stopped; the same command resumes from the last checkpoint.")
+    stopped = "stopped; the same command resumes from the last checkpoint."
+    run_script(main, stopped, keep=True)

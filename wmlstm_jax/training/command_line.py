@@ -60,18 +60,20 @@ def keep_programs() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def run_script(main: Callable[[], None], stopped: str = "stopped.") -> None:
+def run_script(
+    main: Callable[[], None], stopped: str = "stopped.", *, keep: bool = False
+) -> None:
     """Parses the flags and runs `main`; a mistake of the user becomes one sentence.
 
     Such a mistake is a flag that does not parse, or a `ValueError` that this package
     itself raised; anything else is a fault and keeps its traceback. Exits with 2 after
-    a mistake, and with 130 when interrupted, which `stopped` says. A script that takes
-    a config keeps what it compiles.
+    a mistake, and with 130 when interrupted, which `stopped` says. With `keep`, what is
+    compiled is kept: see `keep_programs`; not for a script that times compilation.
     """
     # What the libraries tell of their own doings; --verbosity=0 shows it.
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().addFilter(_is_news)
-    if "config" in flags.FLAGS:  # The benchmarks have none; they time compilation.
+    if keep:
         keep_programs()
     try:
         app.run(lambda _: _guarded(main), flags_parser=_parse_flags)
