@@ -9,7 +9,6 @@ from pathlib import Path
 import absl.logging
 import jax
 import pytest
-from absl import flags
 
 from wmlstm_jax.training import command_line
 from wmlstm_jax.training.command_line import keep_programs, run_script
@@ -110,28 +109,21 @@ def test_nothing_is_kept_where_nothing_can_be_written(cache, tmp_path, monkeypat
     assert cache == {}
 
 
-@pytest.mark.parametrize("takes_config", [True, False])
-def test_who_takes_no_config_keeps_no_programs(monkeypatch, takes_config):
+@pytest.mark.parametrize("keep", [True, False])
+def test_programs_are_kept_where_it_is_asked_for(monkeypatch, keep):
     """A benchmark times what it compiles."""
     kept = []
     monkeypatch.setattr(command_line, "keep_programs", lambda: kept.append(True))
-    if takes_config:
-        flags.DEFINE_string("config", None, "As the scripts have.")
-    try:
-        with pytest.raises(SystemExit):
-            run_script(lambda: None)
-    finally:
-        if takes_config:
-            del flags.FLAGS.config
-    assert bool(kept) == takes_config
+    with pytest.raises(SystemExit):
+        run_script(lambda: None, keep=keep)
+    assert bool(kept) == keep
 
 
 SCRIPT = """
 import jax
-from wmlstm_jax.training.command_line import define_config, run_script
+from wmlstm_jax.training.command_line import run_script
 
-define_config(required=False)
-run_script(lambda: print(jax.jit(lambda x: 2 * x)(21)))
+run_script(lambda: print(jax.jit(lambda x: 2 * x)(21)), keep=True)
 """
 
 

@@ -156,7 +156,7 @@ def _compiled(
 ):
     """Hoists what does not depend on the state, and runs the loop."""
     valid, tags, reset, targets = marks
-    if backend == "rollback" and targets is None and not config.reads:
+    if backend == "rollback" and targets is None and config.holds and not config.reads:
         backend = "scan"  # Nothing looks at what is written here.
     inner, bias = _in_the_loop(config, backend), params["bias"]
     scalars = Scalars(

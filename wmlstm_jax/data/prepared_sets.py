@@ -1,5 +1,6 @@
 """Texts from data sets that TFDS has prepared, read without TensorFlow."""
 
+import importlib
 import re
 from typing import Any
 
@@ -19,6 +20,15 @@ _SPLITS = {
     "test": ("test",),
 }
 """What each split is called in data sets; the first name that there is counts."""
+
+_KINDS_OF_TEXT = (
+    "question_answering",
+    "summarization",
+    "text",
+    "text_simplification",
+    "translate",
+)
+"""The packages of TFDS with sets of texts."""
 
 
 def read_prepared(
@@ -76,6 +86,8 @@ def _find(path: str, name: str, data_dir: str) -> Any:
         builder = read_only_builder.builder_from_files(name, data_dir=data_dir or None)
         formats = builder.info.available_file_formats()
     except tfds.core.DatasetNotFoundError as error:
+        for kind in _KINDS_OF_TEXT:  # TFDS only lists what has been imported.
+            importlib.import_module(f"tensorflow_datasets.{kind}")
         names = tfds.list_builders(with_community_datasets=False)
         raise _not_found(path, name, data_dir, names, constants.DATA_DIR) from error
     # What a damaged file raises depends on the library that reads it.
