@@ -15,6 +15,10 @@ def get_config() -> ConfigDict:
     config.log_every = 25
     # Each validation ends in a checkpoint: a kill costs at most this many steps.
     config.eval_every = 125
+    # The part of the loss that the vocabulary has for itself, as if there were no copy
+    # head. Without, what can be copied is not learned by the LSTM: on the embedded text
+    # 1.68 bits per byte instead of 1.56.
+    config.vocab_share = 0.5
     # Trains only the model itself, not a plain LSTM beside it.
     config.compare = False
 

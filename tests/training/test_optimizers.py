@@ -8,8 +8,9 @@ from flax import nnx
 
 from configs import default
 from wmlstm_jax.models import LanguageModel, ModelConfig
+from wmlstm_jax.models.language_model import Prediction
 from wmlstm_jax.training import parse_config
-from wmlstm_jax.training.losses import mean_nats
+from wmlstm_jax.training.losses import language_loss, mean_nats
 from wmlstm_jax.training.optimizers import decayed, make_optimizer
 
 CONFIG = replace(
@@ -86,3 +87,10 @@ def test_the_loss_is_the_mean_over_what_is_valid():
     log_probs = jnp.array([[-1.0, -3.0, jnp.nan]])
     assert mean_nats(log_probs, jnp.array([[True, True, False]])) == 2.0
     assert mean_nats(log_probs, jnp.zeros((1, 3), bool)) == 0.0
+
+
+def test_the_vocabulary_has_its_share_of_the_loss():
+    valid = jnp.array([[True, True, False]])
+    said = Prediction(jnp.array([[-1.0, -3.0, jnp.nan]]), -4 * jnp.ones((1, 3)), None)
+    losses = [float(language_loss(said, valid, share)) for share in (0.0, 0.25, 1.0)]
+    assert losses == [2.0, 2.5, 4.0]

@@ -22,7 +22,9 @@ def first_step(run, mesh, change=lambda state: state):
     before = jax.device_get(state._replace(rng=None))
     state = jax.device_put(state, shard_of(state, mesh))
     batch = put_batch(run.windows("train")[1], mesh)
-    step = make_train_step(run.graph, run.optimizer, mesh, run.template)
+    step = make_train_step(
+        run.graph, run.optimizer, mesh, run.template, run.config.vocab_share
+    )
     state, metrics = step(state, batch)
     return before, jax.device_get(state._replace(rng=None)), jax.device_get(metrics)
 
@@ -70,3 +72,18 @@ def test_evaluation_hands_the_carry_on(run, config):
     assert scores[0].tokens == scores[1].tokens
     assert scores[0].tokens == len(run.corpus().validation.encode()) - 1
     assert scores[0].loss == pytest.approx(scores[1].loss, rel=1e-5)
+
+
+def test_the_share_of_the_vocabulary_is_trained_on_and_not_reported(run):
+    one = jax.make_mesh((1,), ("data",), (AxisType.Auto,), devices=jax.devices()[:1])
+    found = {}
+    for share in (0.0, 1.0):
+        config = replace(run.config, vocab_share=share)
+        before, after, metrics = first_step(run._replace(config=config), one)
+        moved = jax.tree.map(lambda a, b: np.any(a != b), before.params, after.params)
+        found[share] = moved, metrics
+    assert found[0.0][1].loss == found[1.0][1].loss
+    assert found[0.0][1].grad_norm != found[1.0][1].grad_norm
+    # With all of it, nobody learns to copy.
+    moved = [found[share][0]["copy_gate"]["kernel"] for share in (0.0, 1.0)]
+    assert moved == [True, False]

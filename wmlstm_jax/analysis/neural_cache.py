@@ -15,9 +15,9 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
-SHARPNESS = (2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0)
+SHARPNESS = (2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 70.0)
 """Candidates for theta; the logit of a feature with itself is about theta."""
-SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 """Candidates for how much of the probability is the cache's."""
 
 

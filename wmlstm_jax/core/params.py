@@ -13,6 +13,9 @@ from wmlstm_jax.core.types import Array
 SHARPNESS_LIMIT = 8.0
 """The largest sharpness of a head: bounded, so that no softmax saturates for good."""
 
+COPY_START = -0.5108
+"""The start of the copy pointer's sharpness, which is 3 then."""
+
 Sizes = dict[str, dict[str, int]]
 
 
@@ -85,6 +88,10 @@ def init_params(rng: Array, config: CellConfig) -> dict:
         else:
             kernel = jax.random.normal(key, shape, dtype) * fan_in[origin] ** -0.5
         params[origin][to] = kernel.swapaxes(0, 1) if origin == "input" else kernel
+    if config.copy and "key" in params["hidden"]:
+        # The query is made of h_t as the key was of h_{t-1}: what came after the last
+        # state like this one. So the pointer starts as a neural cache.
+        params["current"]["copy"] = params["hidden"]["key"]
     params["bias"] = _init_biases(config, sizes, dtype)
     params["memory"] = _init_memory(config, dtype)
     return params
@@ -124,7 +131,7 @@ def _init_memory(config, dtype):
     if "salience" in sizes_of_step(config):
         memory["decay"] = jnp.full((config.num_blocks,), -3.0, dtype)
     if config.copy:
-        memory["copy_sharpness"] = jnp.full(heads, one, dtype)
+        memory["copy_sharpness"] = jnp.full(heads, COPY_START, dtype)
     if config.readout:
         memory["readout_sharpness"] = jnp.full(heads, one, dtype)
     return memory

@@ -107,6 +107,9 @@ class TrainConfig:
       num_steps: how long to train.
       log_every: steps between lines of progress.
       eval_every: steps between validations; each ends in a checkpoint.
+      vocab_share: of the loss, in [0, 1]: the vocabulary alone, as if the model could
+        not copy. Else what is easy to copy is not learned; one that does not copy has
+        no difference between the two.
       compare: also train a plain LSTM of as many parameters, beside the model.
       data: the text.
       model: the model.
@@ -118,6 +121,7 @@ class TrainConfig:
     num_steps: int
     log_every: int
     eval_every: int
+    vocab_share: float
     compare: bool
     data: DataConfig
     model: ModelConfig
@@ -126,6 +130,10 @@ class TrainConfig:
 
     def __post_init__(self):
         _require_positive("config", self, ("num_steps", "log_every", "eval_every"))
+        if not 0 <= self.vocab_share <= 1:
+            raise ValueError(
+                f"config.vocab_share is {self.vocab_share}; it must be in [0, 1]."
+            )
 
 
 def parse_config(settings: Mapping[str, Any]) -> TrainConfig:

@@ -68,7 +68,9 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
 def _steps(run: Run, state: TrainState, start, journal, progress):
     """Trains, and yields the state whenever it is due for validation."""
     config = run.config
-    train_step = make_train_step(run.graph, run.optimizer, run.mesh, run.template)
+    train_step = make_train_step(
+        run.graph, run.optimizer, run.mesh, run.template, config.vocab_share
+    )
     pending = []
     data = run.batches("train", start, config.num_steps)
     for step, batch in enumerate(data, start + 1):

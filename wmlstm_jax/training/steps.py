@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from wmlstm_jax.metrics import Likelihood, count_likelihood
 from wmlstm_jax.models.language_model import Carries
-from wmlstm_jax.training.losses import mean_nats
+from wmlstm_jax.training.losses import language_loss, mean_nats
 from wmlstm_jax.training.sharding import replicated, shard_of
 from wmlstm_jax.training.state import TrainState
 
@@ -32,6 +32,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     state: TrainState,
+    vocab_share: float,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
     """Compiles one update; it takes over the buffers of the state given to it.
 
@@ -43,6 +44,7 @@ def make_train_step(
       optimizer: from `make_optimizer`.
       mesh: from `make_mesh`.
       state: a state, or its shapes, to read the structure from.
+      vocab_share: as in `TrainConfig`.
     """
 
     def loss_fn(params, carry, batch, rng):
@@ -55,11 +57,12 @@ def make_train_step(
             reset=batch["reset"],
             rng=rng,
         )
-        return mean_nats(said.log_probs, batch["valid"]), carry
+        loss = language_loss(said, batch["valid"], vocab_share)
+        return loss, (mean_nats(said.log_probs, batch["valid"]), carry)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         rng = jax.random.fold_in(state.rng, state.step)
-        (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+        (_, (loss, carry)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params, state.carry, batch, rng
         )
         norm = optax.tree.norm(grads)
