@@ -24,7 +24,9 @@ from tests.core.small_cells import (
     small_cell,
 )
 from wmlstm_jax import core
-from wmlstm_jax.core.equations import lstm
+from wmlstm_jax.core.equations import by_head, lstm
+from wmlstm_jax.core.pointer import pointer_query
+from wmlstm_jax.core.slots import rms_norm
 
 # Float64, and a few hundred products; what differs is the order of adding.
 EXACT = dict(rtol=1e-10, atol=1e-12)
@@ -150,6 +152,23 @@ def test_the_read_scale_starts_where_the_setting_says():
     rng = jax.random.key(0)
     params = quick_jit(core.init_params, static_argnums=1)(rng, config)
     np.testing.assert_array_equal(params["memory"]["read_scale"], [0.25] * R)
+
+
+@pytest.mark.parametrize("num_blocks", [1, 2])
+def test_the_pointer_starts_as_a_neural_cache(num_blocks):
+    """It asks with a state for what the state would be found by at the next step."""
+    config = small_cell(copy=True, num_blocks=num_blocks)
+    params, xs = core.init_params(jax.random.key(0), config), random_inputs(config)
+    carry, _ = core.unroll(params, config, core.init_carry(config, B), xs)
+    asked = by_head(config, pointer_query(params, config, carry.hidden))
+    following, _ = core.step(params, config, carry, xs[0])
+    slot = (carry.memory.head[0, 0]) % N
+    key = following.memory.keys[:, :, slot]
+    np.testing.assert_allclose(rms_norm(asked), key, rtol=1e-5, atol=1e-6)
+    other = core.init_params(
+        jax.random.key(0), small_cell(copy=True, key_from=("input",))
+    )
+    assert other["current"]["copy"].any()
 
 
 @per_policy
