@@ -19,11 +19,13 @@ from tqdm import tqdm
 from wmlstm_jax.analysis.neural_cache import (
     SHARES,
     SHARPNESS,
+    Cache,
     empty_cache,
     mix_cache,
 )
 from wmlstm_jax.data import StreamWindows, batches
 from wmlstm_jax.metrics import Likelihood, markdown_table
+from wmlstm_jax.models.language_model import Carries
 from wmlstm_jax.training.trained import Trained, on_one_device
 
 SPLITS = ("validation", "test")
@@ -60,9 +62,10 @@ def score(
     """
     model = trained.run.config.model
     slots = cache_slots or model.num_slots or CACHE_SLOTS
+    first, step = _make_step(trained, slots)
     scores, chosen = [], None
     for split in (s for s in splits if getattr(trained.run.corpus(), s)):
-        nats, tokens, size = _count(trained, split, slots)
+        nats, tokens, size = _count(trained, split, first, step)
         cached = nats.pop("cached")
         if chosen is None:
             chosen = np.unravel_index(np.argmin(cached), cached.shape)
@@ -101,31 +104,39 @@ def write_scores(trained: Trained, scores: list[Score], path: Path) -> None:
     path.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def _count(
-    trained: Trained, split: str, slots: int
-) -> tuple[dict[str, np.ndarray], int, int]:
-    """The nats of a split in every way, its tokens, and its bytes.
+class _State(NamedTuple):
+    """What goes from window to window; its rows are as trained, and without reading."""
 
-    All ways are counted in one pass: reading disabled is a second row of the batch.
+    carry: Carries
+    cache: Cache
+
+
+def _make_step(trained: Trained, slots: int):
+    """The first state of a text, and a compiled step over one window of it.
+
+    The step counts the nats in every way, those with the cache by candidate.
     """
     run, params = trained.run, on_one_device(trained.params)
     config = run.config.model
-    byte_counts = run.tokenizer.byte_counts()
+    # All ways take one pass: reading disabled is a second row of the batch.
     reading = jnp.array([True, False][: 1 + (config.num_slots > 0 and config.read)])
 
+    def first():
+        carry = nnx.merge(run.graph, params).initialize_carry(len(reading))
+        return _State(carry, empty_cache(slots, config.embed_dim))
+
     @functools.partial(jax.jit, donate_argnums=1)
-    def step(params, state, batch):
-        model, (carry, cache) = nnx.merge(run.graph, params), state
-        inputs, targets, valid = (
+    def count(params, state, batch):
+        model, valid = nnx.merge(run.graph, params), batch["valid"][0]
+        inputs, targets, both_valid = (
             jnp.repeat(batch[name], len(reading), axis=0)
             for name in ("inputs", "targets", "valid")
         )
         carry, said = model.predict(
-            inputs, targets, carry, valid=valid, reading=reading
+            inputs, targets, state.carry, valid=both_valid, reading=reading
         )
-        valid = valid[0]
         cache, mixed = mix_cache(
-            cache,
+            state.cache,
             said.features[0],
             jnp.where(valid, targets[0], -1),
             said.log_probs[0],
@@ -137,13 +148,19 @@ def _count(
         if config.copy:
             ways["copying disabled"] = said.log_vocab[0]
         nats = {way: -jnp.where(valid, part, 0).sum(-1) for way, part in ways.items()}
-        return (carry, cache), nats
+        return _State(carry, cache), nats
 
-    carry = nnx.merge(run.graph, params).initialize_carry(len(reading))
-    state = carry, empty_cache(slots, config.embed_dim)
-    total, tokens, size = {}, 0, 0
+    return first, functools.partial(count, params)
+
+
+def _count(
+    trained: Trained, split: str, first, step
+) -> tuple[dict[str, np.ndarray], int, int]:
+    """The nats of a split in every way, its tokens, and its bytes."""
+    byte_counts = trained.run.tokenizer.byte_counts()
+    state, total, tokens, size = first(), {}, 0, 0
     for batch in _stream(trained, split):
-        state, nats = step(params, state, batch)
+        state, nats = step(state, batch)
         for way, part in jax.device_get(nats).items():
             total[way] = total.get(way, 0) + part.astype(np.float64)
         followers = batch["targets"][batch["valid"]]
