@@ -1,4 +1,4 @@
-"""Characters of Tiny Shakespeare: half an hour on two CPU cores.
+"""Characters of Tiny Shakespeare.
 
 The text is `input.txt` of karpathy/char-rnn, which is named by a flag. Its last tenth
 is for validation, as others have it, and there is no test text:
@@ -20,9 +20,7 @@ MODES = ("", "lstm", "smoke")
 
 def get_config(mode: str = "") -> ConfigDict:
     """The settings of one of `MODES`."""
-    if mode not in MODES:
-        raise ValueError(f"the mode is {mode!r}; it must be one of {MODES}.")
-    config = default.get_config()
+    config = default.begin(mode, MODES)
     config.data.source = "file"
     config.data.tokenizer = "characters"
     config.data.validation_fraction = 0.1
@@ -40,18 +38,7 @@ def get_config(mode: str = "") -> ConfigDict:
     optimizer.warmup_steps = 100
     config.sample.prompt = "ROMEO:"
     if mode == "lstm":
-        model.hidden_dim = 484
-        model.num_slots = 0
-        model.copy = False
+        default.make_plain(config, 484)
     if mode == "smoke":
-        config.data.source = "embedded"
-        config.num_steps = 2
-        config.eval_every = 2
-        config.data.batch_size = 8
-        config.data.window = 16
-        model.embed_dim = 16
-        model.hidden_dim = 16
-        model.num_slots = 8
-        optimizer.warmup_steps = 1
-        config.sample.num_tokens = 8
+        default.make_tiny(config)
     return config

@@ -16,8 +16,9 @@ def get_config() -> ConfigDict:
     # Each validation ends in a checkpoint: a kill costs at most this many steps.
     config.eval_every = 125
     # The part of the loss that the vocabulary has for itself, as if there were no copy
-    # head. Without, what can be copied is not learned by the LSTM: on the embedded text
-    # 1.68 bits per byte instead of 1.56.
+    # head. Without, what can be copied is not learned by the LSTM: 500 steps on the
+    # embedded text, 512 slots that are only pointed at, seed 0, gave 1.68 bits per byte
+    # instead of 1.56.
     config.vocab_share = 0.5
     # Trains only the model itself, not a plain LSTM beside it.
     config.compare = False
@@ -100,3 +101,33 @@ def get_config() -> ConfigDict:
     sample.top_p = 0.95
 
     return config
+
+
+def begin(mode: str, modes: tuple[str, ...]) -> ConfigDict:
+    """The default, for a config that has these modes.
+
+    Raises:
+      ValueError: the mode is none of them.
+    """
+    if mode not in modes:
+        raise ValueError(f"the mode is {mode!r}; it must be one of {modes}.")
+    return get_config()
+
+
+def make_plain(config: ConfigDict, hidden_dim: int) -> None:
+    """Leaves an LSTM of this width."""
+    config.model.hidden_dim = hidden_dim
+    config.model.num_slots = 0
+    config.model.copy = False
+
+
+def make_tiny(config: ConfigDict) -> None:
+    """Leaves two steps of a tiny model on the embedded text."""
+    config.num_steps = config.eval_every = 2
+    config.data.source = "embedded"
+    config.data.batch_size = 8
+    config.data.window = 16
+    config.model.embed_dim = config.model.hidden_dim = 16
+    config.model.num_slots = 8
+    config.optimizer.warmup_steps = 1
+    config.sample.num_tokens = 8

@@ -1,4 +1,4 @@
-"""Language modelling on the text inside Python: about two minutes on two CPU cores.
+"""Language modelling on the text inside Python: some minutes on two CPU cores.
 
 configs/lm_embedded.py            trains the WM-LSTM
 configs/lm_embedded.py:compare    and a plain LSTM of as many parameters
@@ -14,18 +14,8 @@ MODES = ("", "compare", "smoke")
 
 def get_config(mode: str = "") -> ConfigDict:
     """The settings of one of `MODES`."""
-    if mode not in MODES:
-        raise ValueError(f"the mode is {mode!r}; it must be one of {MODES}.")
-    config = default.get_config()
+    config = default.begin(mode, MODES)
     config.compare = mode == "compare"
     if mode == "smoke":
-        config.num_steps = 2
-        config.eval_every = 2
-        config.data.batch_size = 8
-        config.data.window = 16
-        config.model.embed_dim = 16
-        config.model.hidden_dim = 16
-        config.model.num_slots = 8
-        config.optimizer.warmup_steps = 1
-        config.sample.num_tokens = 8
+        default.make_tiny(config)
     return config

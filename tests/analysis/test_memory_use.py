@@ -107,6 +107,9 @@ def test_a_picture_of_the_validation_text_or_another(workdir):
     assert whole.startswith(b"\x89PNG")
     draw_text(model, path, "1 beside $2\n")
     assert path.read_bytes() != whole
+    (workdir / "file").touch()
+    with pytest.raises(ValueError, match=r"memory.png cannot be written \("):
+        draw_text(model, workdir / "file" / "memory.png")
     with pytest.raises(ValueError, match="has 401 tokens; 400 at most"):
         draw_text(model, path, "x" * 401)
     with pytest.raises(ValueError, match=r"memory.txt ends in '.txt'; .*\.png"):

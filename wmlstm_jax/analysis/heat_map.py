@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wmlstm_jax.analysis.memory_use import MemoryUse, look
+from wmlstm_jax.training.manifest import writing
 from wmlstm_jax.training.trained import Trained
 
 TOKEN = 0.14
@@ -54,7 +55,7 @@ def draw(use: MemoryUse, name: Callable[[int], str], path: str | Path) -> None:
       path: the picture, `.png` or what else matplotlib writes.
 
     Raises:
-      ValueError: the ending is of no format that can be written.
+      ValueError: the ending is of no format, or the picture cannot be written.
     """
     before = np.concatenate([np.zeros_like(use.held[:1]), use.held[:-1]])
     shown = []
@@ -74,8 +75,9 @@ def draw(use: MemoryUse, name: Callable[[int], str], path: str | Path) -> None:
             f"{path} ends in {Path(path).suffix!r}; a picture ends in one of"
             f" {', '.join('.' + kind for kind in sorted(kinds))}."
         )
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with writing(Path(path)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=110)
 
 
 def _panel(

@@ -26,6 +26,7 @@ from wmlstm_jax.analysis.neural_cache import (
 from wmlstm_jax.data import StreamWindows, batches
 from wmlstm_jax.metrics import Likelihood, markdown_table
 from wmlstm_jax.models.language_model import Carries
+from wmlstm_jax.training.manifest import write_whole
 from wmlstm_jax.training.trained import Trained, on_one_device
 
 SPLITS = ("validation", "test")
@@ -88,7 +89,11 @@ def score_table(scores: list[Score]) -> str:
 
 
 def write_scores(trained: Trained, scores: list[Score], path: Path) -> None:
-    """Keeps the scores as JSON, with the checkpoint that they are of."""
+    """Keeps the scores as JSON, with the checkpoint that they are of.
+
+    Raises:
+      ValueError: the file cannot be written.
+    """
     rows = [
         {
             "text": text,
@@ -101,7 +106,7 @@ def write_scores(trained: Trained, scores: list[Score], path: Path) -> None:
         for text, way, counts in scores
     ]
     result = {"checkpoint_step": trained.step, "scores": rows}
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    write_whole(path, json.dumps(result, indent=2) + "\n")
 
 
 class _State(NamedTuple):
