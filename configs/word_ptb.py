@@ -10,6 +10,7 @@ licence to be shipped, so its three files are named by flags:
 
 configs/word_ptb.py            an LSTM with a memory that is pointed at
 configs/word_ptb.py:lstm       a plain LSTM of as many parameters
+configs/word_ptb.py:ablation   what `wmlstm_jax.benchmarks.ablation` starts from
 configs/word_ptb.py:smoke      two steps of a tiny model, on the embedded text
 """
 
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 
-MODES = ("", "lstm", "smoke")
+MODES = ("", "lstm", "ablation", "smoke")
 
 
 def get_config(mode: str = "") -> ConfigDict:
@@ -48,6 +49,14 @@ def get_config(mode: str = "") -> ConfigDict:
     config.sample.num_tokens = 100
     if mode == "lstm":
         default.make_plain(config, 536)
+    if mode == "ablation":
+        # Two passes, of a memory that is read and pointed at.
+        config.num_steps = 2 * 454
+        model.read = True
+        model.num_slots = 128
+        model.value_dim = 128
+        model.dropout = 0.15
+        model.read_dropout = 0.15
     if mode == "smoke":
         default.make_tiny(config)
         config.data.vocab_size = 300

@@ -18,28 +18,17 @@ from wmlstm_jax.training.trained import continue_text, load
 NAMES = {"wm_lstm": "WM-LSTM", "lstm": "LSTM"}
 
 
-def matched_lstm(config: ModelConfig, vocab_size: int) -> ModelConfig:
-    """The plain LSTM whose number of parameters is nearest.
-
-    Only the hidden width is free; embedding, depth and dropout stay.
+def match_size(config: ModelConfig, wanted: int, vocab_size: int) -> ModelConfig:
+    """The same model at the hidden width whose number of parameters is nearest.
 
     Args:
-      config: the model to match.
+      config: the model; embedding, depth, memory and dropout stay.
+      wanted: how many parameters.
       vocab_size: V.
     """
-    wanted = num_params(config, vocab_size)
-
-    def at(hidden_dim: int) -> ModelConfig:
-        return replace(
-            config,
-            hidden_dim=hidden_dim,
-            num_slots=0,
-            copy=False,
-            read_modes=("content",),
-        )
 
     def excess(hidden_dim: int) -> int:
-        return num_params(at(hidden_dim), vocab_size) - wanted
+        return num_params(replace(config, hidden_dim=hidden_dim), vocab_size) - wanted
 
     low, high = 1, 2
     while excess(high) < 0:
@@ -47,7 +36,19 @@ def matched_lstm(config: ModelConfig, vocab_size: int) -> ModelConfig:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if excess(middle) < 0 else (low, middle)
-    return at(min((low, high), key=lambda hidden_dim: abs(excess(hidden_dim))))
+    nearest = min((low, high), key=lambda hidden_dim: abs(excess(hidden_dim)))
+    return replace(config, hidden_dim=nearest)
+
+
+def matched_lstm(config: ModelConfig, vocab_size: int) -> ModelConfig:
+    """The plain LSTM with as many parameters as a model has, as `match_size` finds it.
+
+    Args:
+      config: the model to match.
+      vocab_size: V.
+    """
+    plain = replace(config, num_slots=0, copy=False, read_modes=("content",))
+    return match_size(plain, num_params(config, vocab_size), vocab_size)
 
 
 def compare(config: TrainConfig, workdir: str | Path) -> str:
