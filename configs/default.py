@@ -77,6 +77,8 @@ def get_config() -> ConfigDict:
     model.dropout = 0.1
     # Less reliance on single reads.
     model.read_dropout = 0.1
+    # Of the recurrent weights: for many passes over little text.
+    model.weight_dropout = 0.0
 
     config.optimizer = optimizer = ConfigDict()
     # High for a short run; the clipped gradient and the warm-up make it safe.

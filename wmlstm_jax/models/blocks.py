@@ -98,6 +98,7 @@ class Block(nnx.Module):
             tags=tags,
             targets=targets,
             read_mask=read_mask,
+            weight_mask=self._weight_mask(rng),
             trace=trace,
         )
         if isinstance(outputs, Outputs):
@@ -130,6 +131,14 @@ class Block(nnx.Module):
             return mask
         on = jnp.broadcast_to(jnp.asarray(reading, float), batch)[:, None]
         return jnp.broadcast_to(on, shape) if mask is None else mask * on
+
+    def _weight_mask(self, rng: Array | None) -> Array | None:
+        """`[G, H/G, 4*H/G]`, or None where every weight counts."""
+        rate = self.config.weight_dropout
+        if rng is None or not rate:
+            return None
+        shape = self.recurrence.params["hidden"]["gates"].shape
+        return _keep(jax.random.fold_in(rng, 4), rate, shape)
 
 
 def _masks(rng: Array, which: int, rate: float, xs: Array) -> Array:

@@ -30,6 +30,8 @@ class ModelConfig:
       copy: whether the last layer has a copy head.
       dropout: of the input and the output of every block, one mask per row and window.
       read_dropout: of what is read, likewise.
+      weight_dropout: of the recurrent kernel of the gates, one mask for all rows and
+        the whole window (Merity et al. 2018, "AWD-LSTM").
 
     Raises:
       ValueError: a setting is out of range or does not go with another.
@@ -51,6 +53,7 @@ class ModelConfig:
     copy: bool = False
     dropout: float = 0.0
     read_dropout: float = 0.0
+    weight_dropout: float = 0.0
 
     def __post_init__(self):
         if self.num_layers < 1:
@@ -59,7 +62,7 @@ class ModelConfig:
             _refuse("mlp_dim", self.mlp_dim, "at least 0")
         if self.policy not in POLICIES:
             _refuse("policy", self.policy, f"one of {sorted(POLICIES)}")
-        for field in ("dropout", "read_dropout"):
+        for field in ("dropout", "read_dropout", "weight_dropout"):
             if not 0 <= getattr(self, field) < 1:
                 _refuse(field, getattr(self, field), "in [0, 1)")
         for layer in range(self.num_layers):

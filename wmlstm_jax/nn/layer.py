@@ -54,6 +54,7 @@ class WMLSTM(nnx.Module):
         tags: Array | None = None,
         targets: Array | None = None,
         read_mask: Array | None = None,
+        weight_mask: Array | None = None,
         source: Source | None = None,
         backend: str | None = None,
         unroll: int = 1,
@@ -69,6 +70,8 @@ class WMLSTM(nnx.Module):
           tags: `[B, T]` int32.
           targets: `[B, T]` int32.
           read_mask: `[B, R*W]` floating.
+          weight_mask: `[G, H/G, 4*H/G]` floating, multiplies the recurrent kernel of
+            the gates.
           source: read-only slots.
           backend: which loop.
           unroll: steps in one turn of the compiled loop.
@@ -80,8 +83,13 @@ class WMLSTM(nnx.Module):
         """
         if carry is None:
             carry = self.initialize_carry(xs.shape[0])
+        params = as_arrays(self.params)
+        if weight_mask is not None:
+            hidden = params["hidden"]
+            masked = hidden | {"gates": hidden["gates"] * weight_mask}
+            params = params | {"hidden": masked}
         carry, ys = core_unroll(
-            as_arrays(self.params),
+            params,
             self.config,
             carry,
             _swap(xs),
