@@ -25,6 +25,7 @@ def test_policies_go_by_name(name, policy):
         ({"policy": "lru"}, "model.policy is 'lru'; it must be one of"),
         ({"dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
         ({"read_dropout": -0.1}, "model.read_dropout is -0.1"),
+        ({"weight_dropout": 1.0}, "model.weight_dropout is 1.0"),
         ({"copy": True}, "CellConfig.copy is True"),
     ],
 )

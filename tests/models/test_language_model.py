@@ -144,6 +144,28 @@ def test_dropout_has_one_mask_per_row(text):
     assert (dropped[0] != dropped[1]).any()
 
 
+def test_weight_dropout_leaves_out_recurrent_weights():
+    block = Block(ModelConfig(8, 6, weight_dropout=0.5), 0, rngs=nnx.Rngs(0))
+    xs, carry = jnp.ones((2, 5, 8)), block.recurrence.initialize_carry(2)
+    kernel = block.recurrence.params["hidden"]["gates"]
+    graph, state = nnx.split(block)
+
+    def outputs(state, rng):
+        return nnx.merge(graph, state)(xs, carry, rng=rng)[1]
+
+    def total(state):
+        return outputs(state, jax.random.key(0)).sum()
+
+    before = outputs(state, jax.random.key(0)), outputs(state, None)
+    gradient = jax.grad(total)(state)["recurrence"]["params"]["hidden"]["gates"]
+    out = np.asarray(gradient[...]) == 0
+    assert 0.3 < out.mean() < 0.7
+    kernel[...] = jnp.where(out, 9.0, kernel[...])
+    _, state = nnx.split(block)
+    np.testing.assert_array_equal(outputs(state, jax.random.key(0)), before[0])
+    assert not np.allclose(outputs(state, None), before[1])
+
+
 def test_the_gated_mlp_is_its_equation():
     block = make("mlp").blocks[0]
     xs = jax.random.normal(jax.random.key(2), (2, 5, 8))
