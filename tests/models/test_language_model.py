@@ -144,6 +144,23 @@ def test_dropout_has_one_mask_per_row(text):
     assert (dropped[0] != dropped[1]).any()
 
 
+def test_dropout_reaches_the_embedding_and_the_features():
+    """Twice a half: of a model that repeats its input a quarter of the features."""
+    width = 512
+    model = LanguageModel(ModelConfig(width, width, dropout=0.5), 5, rngs=nnx.Rngs(0))
+    gates = model.blocks[0].recurrence.params
+    for part in ("input", "hidden", "bias"):  # Then no cell is ever filled.
+        gates[part]["gates"][...] = jnp.zeros_like(gates[part]["gates"][...])
+    xs, carries = jnp.ones((2, 3, width)), model.initialize_carry(2)
+    _, features, _ = model.features(
+        xs, carries, tags=jnp.zeros((2, 3), jnp.int32), rng=jax.random.key(0)
+    )
+    kept = np.asarray(features) != 0
+    assert (kept == kept[:, :1]).all() and (kept[0] != kept[1]).any()
+    # Four standard deviations of a share of 1024.
+    assert kept.mean() == pytest.approx(0.25, abs=0.055)
+
+
 def test_weight_dropout_leaves_out_recurrent_weights():
     block = Block(ModelConfig(8, 6, weight_dropout=0.5), 0, rngs=nnx.Rngs(0))
     xs, carry = jnp.ones((2, 5, 8)), block.recurrence.initialize_carry(2)

@@ -32,12 +32,9 @@ class GatedMLP(nnx.Module):
 
 
 class Block(nnx.Module):
-    """`x + drop(P WMLSTM(drop(norm(x))))`, P only where H differs from D.
+    """`x + drop(P WMLSTM(norm(x)))`, P only where H differs from D.
 
     With `mlp_dim` it goes on as `x + drop(GatedMLP(x))`.
-
-    Dropout is variational: one mask per row for the whole window (Gal & Ghahramani
-    2016), so that what the memory holds and what reads it were masked alike.
 
     Args:
       config: the model's settings.
@@ -87,11 +84,8 @@ class Block(nnx.Module):
         """
         config = self.config
         read_mask = self._read_mask(xs.shape[0], rng, reading)
-        inputs = self.norm(xs)
-        if rng is not None and config.dropout:
-            inputs = inputs * _masks(rng, 0, config.dropout, xs)
         carry, outputs = self.recurrence(
-            inputs,
+            self.norm(xs),
             carry,
             valid=valid,
             reset=reset,
@@ -106,14 +100,9 @@ class Block(nnx.Module):
         else:
             beside, ys = None, outputs
         ys = ys if self.project is None else self.project(ys)
-        if rng is not None and config.dropout:
-            ys = ys * _masks(rng, 1, config.dropout, xs)
-        xs = xs + ys
+        xs = xs + drop(ys, config.dropout, rng, 0)
         if self.mlp is not None:
-            ys = self.mlp(xs)
-            if rng is not None and config.dropout:
-                ys = ys * _masks(rng, 3, config.dropout, xs)
-            xs = xs + ys
+            xs = xs + drop(self.mlp(xs), config.dropout, rng, 1)
         return carry, xs, beside
 
     def _read_mask(
@@ -138,13 +127,25 @@ class Block(nnx.Module):
         if rng is None or not rate:
             return None
         shape = self.recurrence.params["hidden"]["gates"].shape
-        return _keep(jax.random.fold_in(rng, 4), rate, shape)
+        return _keep(jax.random.fold_in(rng, 3), rate, shape)
 
 
-def _masks(rng: Array, which: int, rate: float, xs: Array) -> Array:
-    """One mask per row, `[B, 1, D]`."""
+def drop(xs: Array, rate: float, rng: Array | None, which: int) -> Array:
+    """Variational dropout: one mask per row for all of a window.
+
+    So what the memory holds and what reads it were masked alike (Gal & Ghahramani
+    2016).
+
+    Args:
+      xs: `[B, T, D]`.
+      rate: the probability of zero.
+      rng: a PRNG key; None for no dropout.
+      which: tells the masks of one key apart.
+    """
+    if rng is None or not rate:
+        return xs
     batch, _, width = xs.shape
-    return _keep(jax.random.fold_in(rng, which), rate, (batch, 1, width))
+    return xs * _keep(jax.random.fold_in(rng, which), rate, (batch, 1, width))
 
 
 def _keep(rng: Array, rate: float, shape: tuple[int, ...]) -> Array:

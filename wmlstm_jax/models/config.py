@@ -28,7 +28,8 @@ class ModelConfig:
       key_from: as in `CellConfig`.
       read_scale: as in `CellConfig`.
       copy: whether the last layer has a copy head.
-      dropout: of the input and the output of every block, one mask per row and window.
+      dropout: of the embedding, of what every block adds to it, and of the features
+        that meet the output embedding; one mask per row and window.
       read_dropout: of what is read, likewise.
       weight_dropout: of the recurrent kernel of the gates, one mask for all rows and
         the whole window (Merity et al. 2018, "AWD-LSTM").

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from wmlstm_jax.core import Carry, Outputs, pointer_distribution
-from wmlstm_jax.models.blocks import Block
+from wmlstm_jax.models.blocks import Block, drop
 from wmlstm_jax.models.config import ModelConfig
 from wmlstm_jax.models.copying import mix
 from wmlstm_jax.models.softmax import target_log_prob
@@ -143,7 +143,9 @@ class LanguageModel(nnx.Module):
           The carries after, normalised features `[B, T, D]`, and, if there is any, what
           the copy head says of the targets and the trace.
         """
-        after, outputs = [], None
+        after, outputs, rate = [], None, self.config.dropout
+        outside = None if rng is None else jax.random.fold_in(rng, len(self.blocks))
+        xs = drop(xs, rate, outside, 0)
         for layer, (block, carry) in enumerate(zip(self.blocks, carries, strict=True)):
             last = layer == len(self.blocks) - 1
             points = last and self.copy_gate is not None
@@ -159,7 +161,7 @@ class LanguageModel(nnx.Module):
                 trace=trace and last,
             )
             after.append(carry)
-        return tuple(after), self.norm(xs), outputs
+        return tuple(after), drop(self.norm(xs), rate, outside, 1), outputs
 
     def prefill(
         self, tokens: Array, valid: Array | None = None
