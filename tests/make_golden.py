@@ -7,6 +7,7 @@ final state, and the gradient of `loss` by finite differences. It needs NumPy al
 """
 
 import json
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,6 +38,13 @@ CASES = {
     "salience_blocks_copy": Settings(
         **SMALL, policy="salience", num_blocks=2, copy=True
     ),
+    "least_recently_read": Settings(
+        **SMALL, policy="least_recently_read", num_blocks=2, copy=True
+    ),
+    "least_used": Settings(**SMALL, policy="least_used", num_blocks=2),
+    "top_k": Settings(**SMALL, policy="top_k", num_blocks=2),
+    "gated_copy": Settings(**SMALL, policy="gated", copy=True),
+    "matrix": Settings(**SMALL, policy="matrix", num_blocks=2),
 }
 
 
@@ -67,7 +75,6 @@ def make_params(rng, s: Settings) -> dict:
     add("key", K, [part_of[source] for source in s.key_from])
     add("value", W, ("current",))
     memory = {
-        "null_logit": rng.normal(size=s.num_heads),
         "sharpness": rng.normal(size=s.num_heads) - 1,
         "read_scale": rng.normal(size=s.num_heads) + 1,
     }
@@ -77,6 +84,13 @@ def make_params(rng, s: Settings) -> dict:
         add("salience", 1, ("input", "hidden"))
         # Slow decay: newcomers are refused too, and not only slots overwritten.
         memory["decay"] = rng.normal(size=G) - 4
+    if s.policy != "matrix":
+        memory["null_logit"] = rng.normal(size=s.num_heads)
+    if s.policy in ("top_k", "gated", "matrix"):
+        add("gate", 1, ("input", "hidden"))
+    if s.policy in ("top_k", "gated"):
+        add("novelty", 1, ("input", "hidden"))
+        memory["routing"] = rng.normal(size=G)
     if s.copy:
         add("copy", K, ("current",))
         memory["copy_sharpness"] = rng.normal(size=s.num_heads) - 1
@@ -109,7 +123,7 @@ def differentiable(s: Settings) -> tuple[str, ...]:
     """The leaves of the state that a gradient reaches."""
     names = ("hidden", "cell")
     if s.num_slots:
-        names += ("keys", "values")
+        names += ("values",) if s.policy == "matrix" else ("keys", "values")
     if s.policy == "salience":
         names += ("salience",)
     if len(s.read_modes) > 1:
@@ -136,9 +150,9 @@ def live_only(state: dict, names) -> dict:
     chosen = {}
     for name in names:
         chosen[name] = state[name]
-        if name in ("keys", "values", "salience", "weights"):
+        if name in ("keys", "values", "salience", "usage", "weights"):
             live = state["live"]
-            if name != "salience":
+            if name not in ("salience", "usage"):
                 per_group = state[name].shape[1] // live.shape[1]
                 live = live.repeat(per_group, axis=1)
             if name in ("keys", "values"):
@@ -196,7 +210,7 @@ def gradient(s: Settings, params, state, inputs) -> dict:
 def make_case(name: str) -> dict:
     """Everything of one file, as a nested dict."""
     s = CASES[name]
-    rng = np.random.default_rng(sorted(CASES).index(name))
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
     params = make_params(rng, s)
     before = reference.empty_state(s, BATCH)
     prefix = make_inputs(rng, s, PREFIX)

@@ -7,88 +7,25 @@ Sizes are those of the package, `B, T, D, H, R, K, W, N, G, M`. A group owns `H 
 hidden units and `R / G` heads. A state is a dict of arrays with B first.
 """
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
 
+from tests.numpy_parts import (
+    Settings,
+    affine,
+    decay_of,
+    empty_state,
+    finite_difference,
+    heads_of,
+    rms,
+    sigmoid,
+    softmax,
+    units_of,
+)
+from tests.numpy_writes import note_read, write
 
-@dataclass(frozen=True)
-class Settings:
-    """What the reference needs to know of a cell; the names are `CellConfig`'s."""
-
-    input_dim: int
-    hidden_dim: int
-    num_heads: int = 1
-    key_dim: int = 1
-    value_dim: int = 1
-    num_slots: int = 0
-    policy: str = "fifo"  # or "salience"
-    read_modes: tuple[str | int, ...] = ("content",)
-    num_blocks: int = 1
-    key_from: tuple[str, ...] = ("previous",)
-    copy: bool = False
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def softplus(x):
-    return np.logaddexp(0, x)
-
-
-def softmax(logits):
-    shifted = np.exp(logits - np.max(logits))
-    return shifted / shifted.sum()
-
-
-def rms(vector):
-    """A vector with a root mean square of about 1."""
-    return vector / np.sqrt(np.mean(vector**2) + 1e-6)
-
-
-def empty_state(s: Settings, batch: int) -> dict:
-    """The state before the first token."""
-    heads, groups, slots = s.num_heads, s.num_blocks, s.num_slots
-    return {
-        "hidden": np.zeros((batch, s.hidden_dim)),
-        "cell": np.zeros((batch, s.hidden_dim)),
-        "keys": np.zeros((batch, heads, slots, s.key_dim)),
-        "values": np.zeros((batch, heads, slots, s.value_dim)),
-        "live": np.zeros((batch, groups, slots), bool),
-        "written": np.zeros((batch, groups, slots), np.int32),
-        "tags": np.full((batch, groups, slots), -1, np.int32),
-        "pinned": np.zeros((batch, groups, slots), bool),
-        "salience": np.zeros((batch, groups, slots)),
-        "clock": np.zeros((batch,), np.int32),
-        "head": np.zeros((batch, groups), np.int32),
-        "weights": np.zeros((batch, heads, slots)),
-    }
-
-
-def affine(params, name, g, **parts):
-    """The bias of group `g` plus `W_part @ vector` for each of the parts given."""
-    bias = params["bias"].get(name)
-    total = 0.0 if bias is None else bias[g]
-    for part, vector in parts.items():
-        weight = params[part][name]
-        total = total + vector @ (weight[:, g] if part == "input" else weight[g])
-    return total
-
-
-def decay_of(params, g):
-    return softplus(params["memory"]["decay"][g])
-
-
-def heads_of(s: Settings, g):
-    per_group = s.num_heads // s.num_blocks
-    return range(g * per_group, (g + 1) * per_group)
-
-
-def units_of(s: Settings, g):
-    width = s.hidden_dim // s.num_blocks
-    return slice(g * width, (g + 1) * width)
+__all__ = ["Settings", "empty_state", "finite_difference", "step", "unroll"]
 
 
 def bias(params, s, row, g, n):
@@ -131,6 +68,12 @@ def read(params, s, row, g, x, h, mask):
         modes = affine(params, "modes", g, input=x, hidden=h).reshape(len(heads), -1)
     reads = []
     for i, r in enumerate(heads):
+        if s.policy == "matrix":
+            sharpness = 8 * sigmoid(params["memory"]["sharpness"][r])
+            vector = rms(queries[i]) * sharpness / np.sqrt(s.key_dim)
+            found = vector @ row.values[r] * params["memory"]["read_scale"][r]
+            reads.append(found * mask.reshape(s.num_heads, -1)[r])
+            continue
         weights = content_weights(params, s, row, g, r, queries[i])
         if len(s.read_modes) > 1:
             content, last = weights, row.weights[r].copy()
@@ -143,50 +86,8 @@ def read(params, s, row, g, x, h, mask):
         row.weights[r] = weights
         value = weights @ row.values[r] * params["memory"]["read_scale"][r]
         reads.append(value * mask.reshape(s.num_heads, -1)[r])
+    note_read(s, row, g)
     return np.concatenate(reads)
-
-
-def victim(params, s, row, g, salience):
-    """The slot that a write to group `g` replaces; None when nothing is written."""
-    free = [n for n in range(s.num_slots) if not row.pinned[g, n]]
-    if s.policy == "fifo":
-        ring = [(row.head[g] + place) % s.num_slots for place in range(s.num_slots)]
-        return next((n for n in ring if n in free), None)
-    for n in free:
-        if not row.live[g, n]:
-            return n
-    if not free:
-        return None
-    age = row.clock - row.written[g]
-    worth = row.salience[g] - decay_of(params, g) * age
-    lowest = min(free, key=lambda n: (worth[n], row.written[g, n]))
-    return None if salience < worth[lowest] else lowest
-
-
-def write(params, s, row, g, x, h_before, h_after, tag):
-    """Asks for a slot, and fills it if there is one."""
-    heads = heads_of(s, g)
-    sources = {"input": x, "previous": h_before, "current": h_after}
-    part_of = {"input": "input", "previous": "hidden", "current": "current"}
-    parts = {part_of[name]: sources[name] for name in s.key_from}
-    keys = affine(params, "key", g, **parts).reshape(len(heads), -1)
-    values = affine(params, "value", g, current=h_after).reshape(len(heads), -1)
-    salience = 0.0
-    if s.policy == "salience":
-        salience = affine(params, "salience", g, input=x, hidden=h_before)[0]
-        salience = 8 * np.tanh(salience / 8)
-    slot = victim(params, s, row, g, salience)
-    if slot is None:
-        return
-    for i, r in enumerate(heads):
-        row.keys[r, slot] = rms(keys[i])
-        row.values[r, slot] = values[i]
-        row.weights[r, slot] = 0
-    row.live[g, slot] = True
-    row.tags[g, slot] = tag
-    row.salience[g, slot] = salience
-    row.written[g, slot] = row.clock
-    row.head[g] = (slot + 1) % s.num_slots
 
 
 def point(params, s, row, g, h, target):
@@ -272,19 +173,3 @@ def unroll(
                     params, s, row, xs[t, b], tags[t, b], targets[t, b], read_mask[b]
                 )
     return state, {"hidden": hidden, "copy": copy, "copy_live": copy_live}
-
-
-def finite_difference(function, point, step=1e-4):
-    """The gradient of a scalar function of a flat vector, by central differences.
-
-    Two central differences, at `step` and `2 * step`, cancel the error of order
-    `step**2`; what remains is about 1e-11 of the function's size for the default.
-    """
-    gradient = np.zeros_like(point)
-    for i in range(point.size):
-        ahead = np.zeros_like(point)
-        ahead[i] = step
-        near = function(point + ahead) - function(point - ahead)
-        far = function(point + 2 * ahead) - function(point - 2 * ahead)
-        gradient[i] = (8 * near - far) / (12 * step)
-    return gradient

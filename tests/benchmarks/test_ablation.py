@@ -21,7 +21,8 @@ def config(tmp_path):
 
 
 def test_variants_differ_in_their_names_only_and_are_as_large(config):
-    found = ablation.configure(config)
+    names = ["LSTM", "copying", "copying, 16 slots", "reading and copying"]
+    found = ablation.configure(config, names)
     sizes = [num_params(each.model, 256) for each in found.values()]
     assert max(sizes) < 1.01 * min(sizes)
     same = {"hidden_dim": 8}
@@ -30,6 +31,8 @@ def test_variants_differ_in_their_names_only_and_are_as_large(config):
         assert replace(each.model, **same) == replace(config.model, **changes)
         assert replace(each, model=config.model) == config
     assert len({each.model for each in found.values()}) == len(found)
+    every = [tuple(sorted(each.items())) for each in ablation.VARIANTS.values()]
+    assert len(set(every)) == len(every)
 
 
 def test_it_measures_and_resumes(config, tmp_path, monkeypatch, capsys):

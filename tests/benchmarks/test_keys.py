@@ -73,7 +73,7 @@ def test_every_choice_is_compared_with_a_plain_lstm():
     assert len(set(map(frozenset, keys.KEYS))) == 7
     assert plain.memory == SlotMemory(0)
     sizes = [
-        keys.count_params(config, settings.task.vocab_size)
+        keys.count_params(config, settings.task.form.num_tokens)
         for config in compared.values()
     ]
     assert max(sizes[:-1]) <= sizes[-1] < 1.01 * max(sizes[:-1])
@@ -87,7 +87,7 @@ def test_nothing_is_ever_discarded():
 
 def answering(token):
     """Parameters of a model that gives one answer, whatever it is asked."""
-    params = keys.init_model(jax.random.key(0), CELL, TASK.vocab_size)
+    params = keys.init_model(jax.random.key(0), CELL, TASK.form.num_tokens)
     return {**params, "bias": params["bias"].at[token].set(100.0)}
 
 

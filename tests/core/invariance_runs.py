@@ -11,6 +11,7 @@ from itertools import pairwise
 import jax
 import numpy as np
 
+from tests.core.small_cells import quick_jit
 from tests.make_golden import weighting
 from wmlstm_jax import core
 
@@ -59,11 +60,6 @@ PLACES = (
     np.arange(LENGTH - STEPS, LENGTH),
 )
 
-# How XLA compiles is not the question here, and its fusions take most of the time.
-QUICK: dict[str, int | bool] = {"xla_backend_optimization_level": 0}
-if jax.__version_info__ < (0, 11):  # Later ones have no such option.
-    QUICK["xla_cpu_use_fusion_emitters"] = False
-
 
 def partition(tree):
     """The floating leaves of a tree and the others, None where the other part is."""
@@ -105,7 +101,7 @@ def compiled(config, backend, unroll):
         return combine(results, others) | {"gradient": pull_back(weights)[0]}
 
     # The loop is a loop over compiled steps: as a whole it takes long to compile.
-    return run if backend == "loop" else jax.jit(run, compiler_options=QUICK)
+    return run if backend == "loop" else quick_jit(run)
 
 
 def execute(config, backend, given, weights, unroll=1):

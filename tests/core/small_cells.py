@@ -15,13 +15,20 @@ from wmlstm_jax import core
 # R is enough for two blocks of two heads.
 T, B, D, H, R, K, W, N = 7, 2, 2, 4, 4, 3, 2, 3
 
-POLICIES = (core.Fifo(), core.Salience())
+POLICIES = (
+    core.Fifo(),
+    core.Salience(),
+    core.LeastRecentlyRead(),
+    core.LeastUsed(),
+)
 BACKENDS = ("loop", "scan", "rollback", "remat")
 
-# What runs for a millisecond need not be fast; a third of its compilation is saved.
-quick_jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
+# How XLA compiles is not the question in most tests, and its passes and fusions take
+# most of the time.
+QUICK: dict[str, int | bool] = {"xla_backend_optimization_level": 0}
+if jax.__version_info__ < (0, 11):  # Later ones have no such option.
+    QUICK["xla_cpu_use_fusion_emitters"] = False
+quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 @dataclass(frozen=True)

@@ -109,15 +109,34 @@ def test_a_trace_needs_scan(backend):
     assert_refuses(lambda: unrolled(CELL, backend=backend, trace=True), *said)
 
 
-def test_rollback_needs_a_hard_policy():
-    said = 'unroll: backend is "rollback"', repr(Blend()), '"remat"'
-    assert_refuses(lambda: unrolled(small_cell(Blend()), backend="rollback"), *said)
+def test_rollback_needs_writes_that_can_be_undone():
+    for policy in (Blend(), core.Gated()):
+        said = 'unroll: backend is "rollback"', repr(policy), '"remat"'
+        assert_refuses(
+            lambda p=policy: unrolled(small_cell(p), backend="rollback"), *said
+        )
+    config, targets = small_cell(core.TopK(), copy=True), zeros(TIMES, np.int32)
+    said = repr(core.TopK()) + " with targets", '"remat"'
+    assert_refuses(lambda: unrolled(config, targets=targets, backend="rollback"), *said)
 
 
-def test_the_default_is_the_fastest_backend_that_applies():
-    assert choose_backend(small_cell(), None, trace=False) == "rollback"
-    assert choose_backend(small_cell(Blend()), None, trace=False) == "remat"
-    assert choose_backend(small_cell(), None, trace=True) == "scan"
+@pytest.mark.parametrize(
+    ("policy", "points", "trace", "backend"),
+    [
+        (core.Fifo(), False, False, "rollback"),
+        (core.Fifo(), True, False, "rollback"),
+        (core.Fifo(), False, True, "scan"),
+        (core.TopK(), False, False, "rollback"),
+        (core.TopK(), True, False, "remat"),
+        (core.Gated(), False, False, "remat"),
+        (Blend(), False, False, "remat"),
+    ],
+)
+def test_the_default_is_the_fastest_backend_that_applies(
+    policy, points, trace, backend
+):
+    config = small_cell(policy)
+    assert choose_backend(config, None, points=points, trace=trace) == backend
 
 
 def carry_of(batch=B, **settings):

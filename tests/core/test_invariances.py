@@ -16,7 +16,6 @@ from tests.core.invariance_runs import (
     BATCH,
     CONFIGS,
     LENGTH,
-    QUICK,
     ROWS,
     STEPS,
     TIME,
@@ -33,6 +32,7 @@ from tests.core.invariance_runs import (
     rows,
     timed,
 )
+from tests.core.small_cells import quick_jit
 from wmlstm_jax import core
 
 # float64 sums in another order, and those of float32; slots are the same in both.
@@ -141,7 +141,7 @@ def test_unrolled_and_without_masks(name, backend, x64):
 @per_config
 def test_a_row_alone_and_token_by_token(name, x64):
     config, (given, _), whole = CONFIGS[name], make(name), reference(name)
-    step_alone = jax.jit(core.step, static_argnums=1, compiler_options=QUICK)
+    step_alone = quick_jit(core.step, static_argnums=1)
     point = jax.jit(core.pointer_distribution, static_argnums=(1, 3))
     overwritten = refused = 0
     for row in ROWS:

@@ -124,6 +124,8 @@ def test_a_write_fills_the_slot_that_the_policy_names_and_changes_no_other(
             wanted["head"][b, g] = (n + 1) % N
             if memory.salience is not None:
                 wanted["salience"][b, g, n] = request.salience[b, g]
+            if memory.usage is not None:
+                wanted["usage"][b, g, n] = policy == core.LeastUsed()
             if memory.weights is not None:
                 wanted["weights"][b, heads, n] = 0
             written += 1
@@ -245,8 +247,11 @@ def test_groups_choose_for_themselves(policy):
         memory = memory._replace(pinned=memory.pinned.at[:, 1, 0].set(True))
     else:
         worst_first = np.array([[0, 1, 2], [2, 0, 1]], SINGLE)
-        worth = np.broadcast_to(worst_first, memory.salience.shape)
-        memory = memory._replace(salience=jnp.asarray(worth))
+        worth = jnp.broadcast_to(worst_first, memory.written.shape)
+        if policy == core.LeastRecentlyRead():
+            worth = 3 - worth  # tokens since a read
+        field = "usage" if policy.ranks_by_reads else "salience"
+        memory = memory._replace(**{field: worth})
     high = np.full((B, 2), 9, SINGLE)
     request = ask(rng, config, salience=high)
     after, evicted = write(config, memory, request)

@@ -114,6 +114,63 @@ def test_salience_discards_the_lowest_of_slots_and_newcomer(stream, decay, pins)
             assert chosen[row][turn] == wanted
 
 
+# Exact in float32 down to many products by a decay of a half.
+shares = st.integers(0, 8).map(lambda eighths: eighths / 8)
+turns = st.tuples(
+    st.lists(st.lists(shares, min_size=N, max_size=N), min_size=R, max_size=R),
+    st.booleans(),
+)
+
+
+@pytest.mark.parametrize(
+    "policy", [core.LeastRecentlyRead(), core.LeastUsed(decay=0.5)], ids=str
+)
+@given(st.lists(turns, min_size=1, max_size=9), st.sets(st.integers(0, N - 1)))
+@settings(max_examples=60)
+def test_what_is_read_stays(policy, stream, pins):
+    config = small_cell(policy)
+    memory = config.memory.init(config, B)
+    pinned = np.isin(np.arange(N), list(pins))
+    memory = memory._replace(pinned=np.broadcast_to(pinned, (B, 1, N)))
+    slots, clock = {}, 0  # slot: [usage, when it was written]
+    for weights, valid in stream:
+        weights = np.asarray(weights, np.float32)
+        seen = np.broadcast_to(weights, (B, R, N))
+        memory = memory._replace(usage=policy.observe(memory, seen))
+        for n, slot in slots.items():
+            if policy == core.LeastRecentlyRead():
+                read = (weights[:, n] * len(slots) > 1).any()
+                slot[0] = 0 if read else slot[0] + 1
+            else:
+                slot[0] = 0.5 * slot[0] + weights[:, n].sum()
+        memory, evicted = write(config, memory, ask([valid, False]))
+        wanted = None
+        if valid:
+            free = [n for n in range(N) if n not in slots and n not in pins]
+            full = {n: slot for n, slot in slots.items() if n not in pins}
+            sign = -1 if policy == core.LeastRecentlyRead() else 1
+            if free:
+                wanted = free[0]
+            elif full:
+                wanted = min(full, key=lambda n: (sign * full[n][0], full[n][1]))
+            if wanted is not None:
+                slots[wanted] = [policy == core.LeastUsed(decay=0.5), clock]
+            clock += 1
+        assert (evicted.weights[0, 0, 0] > 0) == (wanted is not None)
+        assert wanted is None or evicted.slots[0, 0, 0] == wanted
+        assert not evicted.weights[1].any()
+
+
+def test_a_wrong_decay_is_refused():
+    with pytest.raises(ValueError, match=r"LeastUsed.decay is 1.5; .* in \[0, 1\]"):
+        core.LeastUsed(decay=1.5)
+
+
+def test_who_ranks_by_reads_must_read():
+    with pytest.raises(ValueError, match="read is False; it must be True, since Least"):
+        small_cell(core.LeastUsed(), read=False, copy=True)
+
+
 @per_policy
 def test_settings_compare_by_value(policy):
     same, config = type(policy)(), small_cell(policy)

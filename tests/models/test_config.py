@@ -1,6 +1,17 @@
+from dataclasses import replace
+
 import pytest
 
-from wmlstm_jax.core import Fifo, Salience, SlotMemory
+from wmlstm_jax.core import (
+    Fifo,
+    Gated,
+    LeastRecentlyRead,
+    LeastUsed,
+    MatrixMemory,
+    Salience,
+    SlotMemory,
+    TopK,
+)
 from wmlstm_jax.models import ModelConfig
 
 
@@ -10,11 +21,25 @@ def test_only_the_last_layer_copies():
 
 
 @pytest.mark.parametrize(
-    ("name", "policy"), [("fifo", Fifo()), ("salience", Salience())]
+    ("name", "policy"),
+    [
+        ("fifo", Fifo()),
+        ("salience", Salience()),
+        ("least_recently_read", LeastRecentlyRead()),
+        ("least_used", LeastUsed()),
+        ("top_k", TopK()),
+        ("gated", Gated()),
+    ],
 )
 def test_policies_go_by_name(name, policy):
     config = ModelConfig(16, 16, num_slots=4, policy=name)
     assert config.cell(0).memory == SlotMemory(4, policy)
+
+
+def test_fast_weights_stand_where_slots_do():
+    config = ModelConfig(16, 16, num_slots=4, policy="matrix")
+    assert config.cell(0).memory == MatrixMemory()
+    assert replace(config, num_slots=0).cell(0).memory == SlotMemory(0)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_keys_and_values_are_of_their_kinds(task):
     told = inputs[:, : 2 * task.num_pairs]
     keys, values = told[:, ::2], told[:, 1::2]
     assert keys.min() >= 1 and keys.max() <= task.num_keys
-    assert values.min() > task.num_keys and values.max() < task.vocab_size
+    assert values.min() > task.num_keys and values.max() < task.form.num_tokens
     for row in values:
         assert len(set(row)) == task.num_pairs
     tail = inputs[:, 2 * task.num_pairs :]
@@ -57,8 +57,8 @@ def test_keys_and_values_are_of_their_kinds(task):
 
 def test_every_token_is_used():
     batch = sampled(SMALL, batch_size=256)
-    assert set(batch.inputs.flat) == set(range(SMALL.vocab_size))
-    assert SMALL.vocab_size == 1 + 5 + 6
+    assert set(batch.inputs.flat) == set(range(SMALL.form.num_tokens))
+    assert SMALL.form.num_tokens == 1 + 5 + 6
     assert set(batch.targets[batch.scored]) == set(range(6, 12))
 
 

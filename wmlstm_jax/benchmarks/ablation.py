@@ -60,16 +60,18 @@ class Result(NamedTuple):
     perplexity: dict[str, float]  # by the way of scoring; "" is as trained
 
 
-def configure(config: TrainConfig) -> dict[str, TrainConfig]:
-    """The config of every variant, all as large as the one given."""
+def configure(config: TrainConfig, names: list[str]) -> dict[str, TrainConfig]:
+    """The config of variants by name, all as large as the one given."""
     vocab_size = build(config).tokenizer.vocab_size
     wanted = num_params(config.model, vocab_size)
     return {
         name: replace(
             config,
-            model=match_size(replace(config.model, **changes), wanted, vocab_size),
+            model=match_size(
+                replace(config.model, **VARIANTS[name]), wanted, vocab_size
+            ),
         )
-        for name, changes in VARIANTS.items()
+        for name in names
     }
 
 
@@ -148,8 +150,8 @@ def main(config: TrainConfig, only: list[str], out: str | Path) -> None:
         if name not in VARIANTS:
             raise ValueError(f"--only={name} is no variant; there are {[*VARIANTS]}.")
     out, began, results = results_dir(out), time.perf_counter(), []
-    variants = configure(config)
-    chosen = only or list(variants)
+    chosen = only or list(VARIANTS)
+    variants = configure(config, chosen)
     progress = Progress(len(chosen))
     for name in chosen:
         slots = config.model.num_slots

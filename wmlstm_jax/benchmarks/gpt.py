@@ -1,4 +1,4 @@
-"""A small GPT with a key-value cache, for the generation benchmark to compare with.
+"""A small GPT, for benchmarks to compare with: whole sequences, or a key-value cache.
 
 Its blocks are those of GPT-2 (Radford et al. 2019) with RMS normalisation and rotary
 positions, its embedding is tied, and one step reads and extends the cache.
@@ -107,6 +107,28 @@ def gpt_step(
     logits = _norm(xs, params["norm"]) @ params["embedding"].T + params["output_bias"]
     cache = Cache(tuple(all_keys), tuple(all_values), cache.position + 1)
     return cache, jax.nn.log_softmax(logits)
+
+
+def gpt_features(config: GPTConfig, params: dict, xs: Array) -> Array:
+    """Normalised features of whole embedded sequences, both `[B, T, D]`."""
+    batch, length, width = xs.shape
+    heads = config.num_heads
+    time = jnp.arange(length)
+    seen = time[:, None] >= time
+    for block in params["blocks"]:
+        qkv = (_norm(xs, block["norm"]) @ block["qkv"]).reshape(
+            batch, length, 3, heads, width // heads
+        )
+        query, key, value = jnp.moveaxis(qkv, 2, 0)
+        # The position meets [B, T, R, K/2].
+        query, key = (_rotate(vector, time[:, None, None]) for vector in (query, key))
+        logits = jnp.einsum("btrk,bsrk->brts", query * query.shape[-1] ** -0.5, key)
+        weights = jax.nn.softmax(jnp.where(seen, logits, -jnp.inf))
+        read = jnp.einsum("brts,bsrk->btrk", weights, value)
+        xs = xs + read.reshape(batch, length, width) @ block["out"]
+        hidden = jax.nn.gelu(_norm(xs, block["mlp_norm"]) @ block["up"])
+        xs = xs + hidden @ block["down"]
+    return _norm(xs, params["norm"])
 
 
 def _norm(xs, scale):

@@ -125,7 +125,7 @@ def count_params(config: CellConfig, vocab_size: int) -> int:
 def choices(settings: Settings) -> dict[str, CellConfig]:
     """What is compared, by its name: the keys, and an LSTM not smaller than any."""
     named = {" + ".join(k): replace(settings.cell, key_from=k) for k in settings.keys}
-    size = partial(count_params, vocab_size=settings.task.vocab_size)
+    size = partial(count_params, vocab_size=settings.task.form.num_tokens)
     largest = max(map(size, named.values()))
     plain = replace(settings.cell, memory=SlotMemory(0))
     while size(plain) < largest:
@@ -142,7 +142,7 @@ def _adam(learning_rate):
 @partial(jax.jit, static_argnums=(0, 1))
 def first_state(config: CellConfig, task: Task, rate: float, rng: Array):
     """Parameters and optimiser before the first update."""
-    params = init_model(rng, config, task.vocab_size)
+    params = init_model(rng, config, task.form.num_tokens)
     return params, _adam(learning_rate=rate).init(params)
 
 
@@ -178,7 +178,7 @@ def train(
     task, began = settings.task, time.perf_counter()
     init_rng, train_rng, eval_rng = jax.random.split(jax.random.key(seed), 3)
     state = first_state(config, task, rate, init_rng)
-    num_params = count_params(config, task.vocab_size)
+    num_params = count_params(config, task.form.num_tokens)
     run = Run(name, num_params, rate, seed, [], [], [], None, 0.0)
     for step in range(1, settings.max_steps + 1):
         rng = jax.random.fold_in(train_rng, step)

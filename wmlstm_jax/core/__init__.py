@@ -2,10 +2,18 @@
 
 from wmlstm_jax.core.cell import init_carry, step
 from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.matrix_memory import MatrixMemory
 from wmlstm_jax.core.memories import SlotMemory
+from wmlstm_jax.core.mixing_policies import Gated, TopK
 from wmlstm_jax.core.params import init_params
 from wmlstm_jax.core.pointer import pointer_distribution
-from wmlstm_jax.core.policies import Fifo, Policy, Salience
+from wmlstm_jax.core.policies import (
+    Fifo,
+    LeastRecentlyRead,
+    LeastUsed,
+    Policy,
+    Salience,
+)
 from wmlstm_jax.core.readout import readout
 from wmlstm_jax.core.source import fill
 from wmlstm_jax.core.torch_weights import from_torch, to_torch
@@ -25,6 +33,10 @@ __all__ = [
     "Carry",
     "CellConfig",
     "Fifo",
+    "Gated",
+    "LeastRecentlyRead",
+    "LeastUsed",
+    "MatrixMemory",
     "Memory",
     "Outputs",
     "Policy",
@@ -34,6 +46,7 @@ __all__ = [
     "Salience",
     "SlotMemory",
     "Source",
+    "TopK",
     "Trace",
     "fill",
     "from_torch",

@@ -37,7 +37,7 @@ from wmlstm_jax.core.loop_types import (
 from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.pointer import copy_probability, point
 from wmlstm_jax.core.reading import match_keys, mix_values
-from wmlstm_jax.core.types import Array, Carry, Memory
+from wmlstm_jax.core.types import SCORES, Array, Carry, Memory
 
 
 def fused_sizes(config: CellConfig) -> dict[str, int]:
@@ -65,10 +65,14 @@ def idle_pending(config: CellConfig, batch: int) -> Pending | None:
         return None
     groups, dtype = config.num_blocks, config.state_dtype
     width = config.num_heads // groups * config.key_dim
-    has_salience = "salience" in config.memory.policy.request_fields
+    asked = config.memory.policy.request_fields
     return Pending(
         key=jnp.zeros((batch, groups, width), dtype),
-        salience=jnp.zeros((batch, groups, 1), dtype) if has_salience else None,
+        scores={
+            score: jnp.zeros((batch, groups, 1), dtype)
+            for score in SCORES
+            if score in asked
+        },
         tag=jnp.full(batch, -1, jnp.int32),
         valid=jnp.zeros(batch, bool),
     )
@@ -136,7 +140,7 @@ def before(config: CellConfig, scalars: Scalars, pending: Pending, late: Parts):
         scalars.memory,
         key=key,
         value=late.get("current_value"),
-        salience=pending.salience,
+        scores=pending.scores,
         tag=pending.tag,
         valid=pending.valid,
     )
@@ -223,7 +227,7 @@ def _request_later(config, scalars, inputs, parts):
     )
     return Pending(
         key=parts["key"] + bias if "key" in parts else bias,
-        salience=parts.get("salience"),
+        scores={score: parts[score] for score in SCORES if score in parts},
         tag=inputs.tag,
         valid=inputs.valid,
     )

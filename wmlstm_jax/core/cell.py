@@ -19,7 +19,7 @@ from wmlstm_jax.core.equations import (
     sanitize,
     scale_read,
 )
-from wmlstm_jax.core.types import Array, Carry, Source
+from wmlstm_jax.core.types import SCORES, Array, Carry, Source
 
 
 def init_carry(config: CellConfig, batch_size: int) -> Carry:
@@ -116,7 +116,7 @@ def step(
             scalars,
             key=key,
             value=value,
-            salience=project("salience") if "salience" in params["bias"] else None,
+            scores={s: project(s) for s in SCORES if s in params["bias"]},
             tag=tag.astype(jnp.int32),
             valid=valid,
         )

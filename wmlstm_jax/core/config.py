@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
+from wmlstm_jax.core.matrix_memory import MatrixMemory
 from wmlstm_jax.core.memories import SlotMemory
 
 KEY_SOURCES = ("input", "previous", "current")
@@ -53,7 +54,7 @@ class CellConfig:
     num_heads: int = 1
     key_dim: int = 32
     value_dim: int = 32
-    memory: SlotMemory = SlotMemory(0)
+    memory: SlotMemory | MatrixMemory = SlotMemory(0)
     read: bool = True
     read_modes: tuple[str | int, ...] = ("content",)
     num_blocks: int = 1
@@ -72,8 +73,12 @@ class CellConfig:
         for field in ("input_dim", "hidden_dim", "num_heads", "key_dim", "value_dim"):
             _require_positive(field, getattr(self, field))
         _require_positive("num_blocks", self.num_blocks)
-        if not isinstance(self.memory, SlotMemory):
+        if not isinstance(self.memory, SlotMemory | MatrixMemory):
             _refuse("memory", self.memory, "a memory such as SlotMemory(64)")
+        if isinstance(self.memory, MatrixMemory):
+            for field in ("copy", "source"):
+                if getattr(self, field):
+                    _refuse(field, True, "False, since a MatrixMemory has no slots")
         for field in ("hidden_dim", "num_heads"):
             if getattr(self, field) % self.num_blocks:
                 _refuse(
@@ -89,6 +94,9 @@ class CellConfig:
                 _refuse(field, True, "False where there are no slots and no source")
         if self.holds and not (self.read or self.copy):
             _refuse("read", False, "True unless there is a pointer (copy)")
+        ranked = self.memory.num_slots > 0 and self.memory.policy.ranks_by_reads
+        if ranked and not self.read:
+            _refuse("read", False, f"True, since {self.memory.policy!r} ranks reads")
         if self.readout and not self.read:
             _refuse("readout", True, "False where nothing is read (read)")
         if self.gradient_clip is not None and not self.gradient_clip > 0:

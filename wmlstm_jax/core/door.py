@@ -1,5 +1,6 @@
 """What `unroll` refuses, each with one sentence that says what should have been."""
 
+import jax
 import jax.numpy as jnp
 
 from wmlstm_jax.core.config import CellConfig
@@ -10,19 +11,24 @@ from wmlstm_jax.core.types import Carry
 BACKENDS = ("loop", "scan", "rollback", "remat")
 
 
-def choose_backend(config: CellConfig, backend: str | None, trace: bool) -> str:
+def choose_backend(
+    config: CellConfig, backend: str | None, *, points: bool, trace: bool
+) -> str:
     """The backend asked for, or the fastest that applies."""
-    hard = config.memory.policy.hard
+    policy = config.memory.policy
+    # The pointer waits for the end of the loop, where it is not known what was mixed.
+    can_undo = policy.hard or (policy.replays and not points)
     if backend is None:
-        return "scan" if trace else "rollback" if hard else "remat"
+        return "scan" if trace else "rollback" if can_undo else "remat"
     if backend not in BACKENDS:
         raise ValueError(
             f"unroll: backend is {backend!r}; it must be one of {BACKENDS}."
         )
-    if backend == "rollback" and not hard:
+    if backend == "rollback" and not can_undo:
+        beside = " with targets" if policy.replays else ""
         raise ValueError(
             f'unroll: backend is "rollback", which cannot undo the mixing writes of'
-            f' {config.memory.policy!r}; it must be "remat" or "scan".'
+            f' {policy!r}{beside}; it must be "remat" or "scan".'
         )
     if trace and backend != "scan":
         raise ValueError(
@@ -113,7 +119,6 @@ def check_carry(config: CellConfig, carry: Carry, batch: int) -> None:
             f" {slots}; the carry must come from init_carry with this configuration."
         )
     if carry.memory is not None:
-        heads = (batch, config.num_heads)
         if (carry.memory.values is None) == config.reads:
             raise ValueError(
                 "unroll: carry.memory has"
@@ -121,16 +126,16 @@ def check_carry(config: CellConfig, carry: Carry, batch: int) -> None:
                 f" {config.read}; the carry must come from init_carry with this"
                 " configuration."
             )
-        for name, width in (("keys", config.key_dim), ("values", config.value_dim)):
-            leaf = getattr(carry.memory, name)
+        memory = jax.eval_shape(lambda: config.memory.init(config, batch))
+        for name in ("keys", "values"):
+            leaf, wanted = getattr(carry.memory, name), getattr(memory, name)
             if leaf is None:
                 continue
-            if leaf.shape != (*heads, slots, width):
-                wanted = f"[B, R, N, width] = {(*heads, slots, width)}"
-                _refuse(f"carry.memory.{name}", leaf.shape, wanted)
-            if leaf.dtype != config.memory_dtype:
-                wanted = config.memory_dtype
-                _refuse(f"carry.memory.{name}", leaf.dtype, wanted, "dtype")
+            if leaf.shape != wanted.shape:
+                shape = f"[B, R, N, width] = {wanted.shape}"
+                _refuse(f"carry.memory.{name}", leaf.shape, shape)
+            if leaf.dtype != wanted.dtype:
+                _refuse(f"carry.memory.{name}", leaf.dtype, wanted.dtype, "dtype")
 
 
 def check_params(config: CellConfig, params: dict) -> None:

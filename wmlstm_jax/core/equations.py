@@ -11,8 +11,8 @@ from wmlstm_jax.core.params import SHARPNESS_LIMIT
 from wmlstm_jax.core.slots import contract, rms_norm
 from wmlstm_jax.core.types import Array, Carry, Memory, Query, Read, Request
 
-SALIENCE_LIMIT = 8.0
-"""Salience is `L tanh(./L)`: it may order slots, but never drown their content."""
+SCORE_LIMIT = 8.0
+"""A score is `L tanh(./L)`: salience may order slots, but never drown their content."""
 
 
 def project_groups(config: CellConfig, left: Array, kernel: Array) -> Array:
@@ -95,7 +95,7 @@ def make_query(config: CellConfig, scalars: dict, vector: Array, modes) -> Query
         modes = jax.nn.softmax(by_head(config, modes), axis=-1)
     return Query(
         vector=address(config, vector, scalars["sharpness"]),
-        null_logit=scalars["null_logit"],
+        null_logit=scalars.get("null_logit"),
         modes=modes,
         decay=positive_decay(scalars),
     )
@@ -118,20 +118,27 @@ def make_request(
     *,
     key: Array,
     value: Array | None,
-    salience: Array | None,
+    scores: dict[str, Array],
     tag: Array,
     valid: Array,
 ) -> Request:
-    """What a step asks the memory to keep; `key`, `value`, `salience` by group."""
-    if salience is not None:
-        salience = SALIENCE_LIMIT * jnp.tanh(salience[..., 0] / SALIENCE_LIMIT)
+    """What a step asks the memory to keep; `key`, `value`, `scores` by group."""
+    found: dict[str, Array] = {
+        score: SCORE_LIMIT * jnp.tanh(projected[..., 0] / SCORE_LIMIT)
+        for score, projected in scores.items()
+    }
+    if "gate" in found:
+        found["gate"] = jax.nn.sigmoid(found["gate"])
+    if "routing" in scalars:
+        limit = SHARPNESS_LIMIT * config.key_dim**-0.5
+        found["routing"] = limit * jax.nn.sigmoid(scalars["routing"])
     return Request(
         key=rms_norm(by_head(config, key)),
         value=None if value is None else by_head(config, value),
         tag=tag,
         valid=valid,
-        salience=salience,
         decay=positive_decay(scalars),
+        **found,
     )
 
 

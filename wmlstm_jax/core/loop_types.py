@@ -41,7 +41,7 @@ class Pending(NamedTuple):
     """The request of the step before, without what its hidden state gives."""
 
     key: Array  # [B, G, Rg*K], not yet normalised
-    salience: Array | None  # [B, G, 1]
+    scores: Parts  # [B, G, 1] each: those of `SCORES` that the policy asks for
     tag: Array  # [B] int32
     valid: Array  # [B] bool
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from wmlstm_jax.core.mixing import mixed, settles
 from wmlstm_jax.core.policies import Fifo, Policy
 from wmlstm_jax.core.reading import (
     along_the_order,
@@ -178,14 +179,18 @@ class SlotMemory:
         )
         new = self._content(memory, request)
         changed = {}
+        settled = settles(self.policy, memory.epoch, evicted)
         for field in SLOT_FIELDS:
             leaf, old = getattr(memory, field), getattr(evicted, field)
-            if leaf is not None:
-                fresh = self.stored(new[field][:, :, None], leaf.dtype)
-                kept = jnp.where(align(weights > 0, old), fresh, old)
-                if field in ("keys", "values") and not self.policy.hard:
-                    kept = _mixed(memory, slots, weights, old, kept, fresh)
-                changed[field] = put(leaf, slots, kept)
+            if leaf is None:
+                continue
+            fresh = self.stored(new[field][:, :, None], leaf.dtype)
+            if field in ("keys", "values"):
+                kept = mixed(self.policy, memory.epoch, evicted, old, fresh)
+            else:
+                counts = weights > 0 if field == "slot_epoch" else settled
+                kept = jnp.where(align(counts, old), fresh, old)
+            changed[field] = put(leaf, slots, kept)
         if memory.weights is not None and evicted.last_weights is not None:
             last = evicted.last_weights
             last = jnp.where(align(weights > 0, last), 0, last)
@@ -269,11 +274,3 @@ def wipe(memory: Memory) -> Memory:
 
 def _take_or_none(leaf: Array | None, slots: Array) -> Any:
     return None if leaf is None else take(leaf, slots)
-
-
-def _mixed(memory, slots, weights, old, kept, fresh):
-    """`(1 - w) old + w fresh` where `0 < w < 1`; a dead slot's old content is zero."""
-    share = align(weights, old).astype(old.dtype)
-    blank = jnp.where(align(take(memory.live, slots), old), old, 0)
-    mixed = (1 - share) * blank + share * fresh
-    return jnp.where((share > 0) & (share < 1), mixed, kept)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from wmlstm_jax.core.config import CellConfig
-from wmlstm_jax.core.types import Array
+from wmlstm_jax.core.matrix_memory import MatrixMemory
+from wmlstm_jax.core.types import SCORES, Array
 
 SHARPNESS_LIMIT = 8.0
 """The largest sharpness of a head: bounded, so that no softmax saturates for good."""
@@ -24,8 +25,8 @@ def projection_sizes(config: CellConfig) -> Sizes:
 
     From: `input` is `x_t`, `hidden` is `h_{t-1}`, `current` is `h_t`, `read` is `r_t`,
     `final` is `h_T`. To: the gates, the read's query and modes, the request's key,
-    value and salience, the copy pointer's query, the output beside `h_t`, and the
-    query of the readout.
+    value and scores, the copy pointer's query, the output beside `h_t`, and the query
+    of the readout.
     """
     heads = config.num_heads // config.num_blocks
     gates = 4 * (config.hidden_dim // config.num_blocks)
@@ -38,8 +39,9 @@ def projection_sizes(config: CellConfig) -> Sizes:
     if len(config.read_modes) > 1:
         step["modes"] = heads * len(config.read_modes)
     has_slots = config.memory.num_slots > 0
-    if has_slots and "salience" in config.memory.policy.request_fields:
-        step["salience"] = 1
+    if has_slots:
+        asked = config.memory.policy.request_fields
+        step |= {score: 1 for score in SCORES if score in asked}
     sizes = {"input": dict(step), "hidden": dict(step)}
     if has_slots:
         if config.reads:
@@ -63,11 +65,12 @@ def init_params(rng: Array, config: CellConfig) -> dict:
     Returns:
       A nested dict of arrays in the state's dtype (Hg = H/G, Rg = R/G):
       `input[to] [D, G, out]`; `hidden[to]`, `current[to]`, `final[to] [G, Hg, out]`;
-      `read[to] [G, Rg*W, out]`, `bias[to] [G, out]`, and `memory` with `null_logit`,
-      `sharpness`, `read_scale [R]`, with `decay [G]`, `copy_sharpness [R]` and
-      `readout_sharpness [R]` where they apply. Gates are in the order input, forget,
-      candidate, output. Without memory and source only the `gates` exist: an LSTM.
-      What only reads need is missing where `config.read` is False.
+      `read[to] [G, Rg*W, out]`, `bias[to] [G, out]`, and `memory` with `sharpness`,
+      `read_scale [R]`, with `null_logit [R]`, `decay [G]`, `routing [G]`,
+      `copy_sharpness [R]` and `readout_sharpness [R]` where they apply. Gates are in
+      the order input, forget, candidate, output. Without memory and source only the
+      `gates` exist: an LSTM. What only reads need is missing where `config.read` is
+      False.
     """
     groups, dtype = config.num_blocks, config.state_dtype
     hidden = config.hidden_dim // groups
@@ -115,6 +118,10 @@ def _init_biases(config, sizes, dtype):
     hidden = config.hidden_dim // groups
     forget = slice(hidden, 2 * hidden)
     bias["gates"] = bias["gates"].at[:, forget].set(config.forget_bias)
+    if "gate" in bias:  # Much is written, and what is half alike is new.
+        bias["gate"] = bias["gate"] + 2.0
+    if "novelty" in bias:
+        bias["novelty"] = bias["novelty"] + 0.5 * config.key_dim**0.5
     return bias
 
 
@@ -124,12 +131,16 @@ def _init_memory(config, dtype):
     memory = {}
     if config.reads:
         memory = {
-            "null_logit": jnp.zeros(heads, dtype),
             "sharpness": jnp.full(heads, one, dtype),
             "read_scale": jnp.full(heads, config.read_scale, dtype),
         }
-    if "salience" in sizes_of_step(config):
-        memory["decay"] = jnp.full((config.num_blocks,), -3.0, dtype)
+    if config.reads and not isinstance(config.memory, MatrixMemory):
+        memory["null_logit"] = jnp.zeros(heads, dtype)
+    scores, groups = sizes_of_step(config), (config.num_blocks,)
+    if "salience" in scores:
+        memory["decay"] = jnp.full(groups, -3.0, dtype)
+    if "novelty" in scores:
+        memory["routing"] = jnp.full(groups, one, dtype)
     if config.copy:
         memory["copy_sharpness"] = jnp.full(heads, COPY_START, dtype)
     if config.readout:

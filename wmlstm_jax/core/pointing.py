@@ -17,7 +17,7 @@ from wmlstm_jax.core.memories import empty_rows
 from wmlstm_jax.core.pieces import fold, piece_length, unfold
 from wmlstm_jax.core.pointer import copy_probability, point
 from wmlstm_jax.core.reading import match_keys
-from wmlstm_jax.core.types import Array, Memory
+from wmlstm_jax.core.types import SCORES, Array, Memory
 from wmlstm_jax.core.window import end_of, match_all, open_window, view
 
 PIECE = 64
@@ -116,14 +116,14 @@ def pointer_parts(
       hidden: `[T, B, H]`, after every step.
 
     Returns:
-      `copy`, and with slots `key` and maybe `salience`, `[T, B, G, width]` each.
+      `copy`, and with slots `key` and maybe scores, `[T, B, G, width]` each.
     """
     before = jnp.concatenate([first[None], hidden[:-1]])
     if reset is not None:
         before = jnp.where(reset[..., None], 0, before)
     states = {"hidden": before, "current": hidden}
     parts = {}
-    for to in ("copy", "key", "salience"):
+    for to in ("copy", "key", *SCORES):
         if to not in params["bias"]:
             continue
         total = params["bias"][to] + projected.get(to, 0)
@@ -156,18 +156,19 @@ def _point_in_piece(config, scalars, memory, steps):
 def _requests(config, scalars, parts, tag, valid):
     """What each step asked the memory to keep; leaves lead with T."""
 
-    def request(key, salience, tag, valid):
+    def request(key, scores, tag, valid):
         return make_request(
             config,
             scalars.memory,
             key=key,
             value=None,
-            salience=salience,
+            scores=scores,
             tag=tag,
             valid=valid,
         )
 
-    return jax.vmap(request)(parts["key"], parts.get("salience"), tag, valid)
+    scores = {score: parts[score] for score in SCORES if score in parts}
+    return jax.vmap(request)(parts["key"], scores, tag, valid)
 
 
 def _aim(config, scalars, memory, vector, target, *, keys=match_keys):

@@ -20,11 +20,14 @@ class Policy:
     """
 
     request_fields: ClassVar[frozenset[str]] = frozenset()
-    """Optional request fields that the policy looks at: `salience`, or none."""
+    """Which of `SCORES` the policy looks at."""
     ordered: ClassVar[bool] = False
     """Slots are written in ring order, so reads may step along that order."""
     hard: ClassVar[bool] = True
-    """Weights are 0 or 1 and carry no gradient, so a write can be undone."""
+    """Weights are 0 or 1 and carry no gradient."""
+    replays: ClassVar[bool] = False
+    """A write that mixes touches few slots, and `weigh` gives its weights again from
+    what these held: so it can be undone too."""
     ranks_by_reads: ClassVar[bool] = False
     """`Memory.usage` exists, and `observe` is called after every read."""
 
@@ -40,6 +43,16 @@ class Policy:
           `slots [B, G, k]` int32, distinct in the last axis, and `weights [B, G, k]`
           float: 1 replaces the slot, 0 writes nothing, between them mixes
           `(1 - w) old + w new`.
+        """
+        raise NotImplementedError
+
+    def weigh(self, request: Request, old_keys: Array, may: Array) -> Array:
+        """The weights of a write that mixes, `[B, G, k]`, from what its slots held.
+
+        Args:
+          request: what the cell wants kept.
+          old_keys: `[B, R, k, K]`, of the slots that `select` named.
+          may: `[B, G, k]` bool, whether a slot may be written.
         """
         raise NotImplementedError
 
@@ -109,6 +122,100 @@ class Salience(Policy):
         newcomer = request.salience[..., None]
         keep = (newcomer >= lowest) & (lowest < jnp.inf)
         return slots, keep.astype(jnp.float32)
+
+
+@dataclass(frozen=True)
+class LeastRecentlyRead(Policy):
+    """Discards what no head has read for longest (Rae et al. 2016, section 3.2).
+
+    A head reads a slot when it gives it more than an even share, 1 / live; to be
+    written counts as to be read. `Memory.usage` is the number of tokens since. Free
+    slots go first; ties go to the oldest.
+    """
+
+    ranks_by_reads: ClassVar[bool] = True
+
+    def select(self, memory: Memory, request: Request) -> tuple[Array, Array]:
+        """The slot longest unread; see `Policy`."""
+        del request
+        assert memory.usage is not None
+        return least_of(memory, -memory.usage)
+
+    def observe(self, memory: Memory, weights: Array) -> Array:
+        """One token more for every slot, none for those that were read."""
+        assert memory.usage is not None
+        share = jnp.max(by_group(weights, memory), axis=2)
+        was_read = share * memory.live.sum(-1, keepdims=True) > 1
+        return jnp.where(was_read, 0, memory.usage + 1)
+
+    def initial_usage(self, memory: Memory) -> Array:
+        """Just read."""
+        return jnp.zeros(memory.clock.shape)
+
+
+@dataclass(frozen=True)
+class LeastUsed(Policy):
+    """Discards what was read least, lately: by read weights, decayed at every token.
+
+    The usage of a slot is the sum over its heads' weights, each times `decay` for every
+    token since (Santoro et al. 2016, section 3); new slots start at 1. Free slots go
+    first; ties go to the oldest.
+
+    Args:
+      decay: in [0, 1]; 1 never forgets a read.
+
+    Raises:
+      ValueError: the decay is out of range.
+    """
+
+    ranks_by_reads: ClassVar[bool] = True
+    decay: float = 0.99
+
+    def __post_init__(self):
+        if not 0 <= self.decay <= 1:
+            raise ValueError(
+                f"LeastUsed.decay is {self.decay!r}; it must be in [0, 1]."
+            )
+
+    def select(self, memory: Memory, request: Request) -> tuple[Array, Array]:
+        """The slot least used; see `Policy`."""
+        del request
+        assert memory.usage is not None
+        return least_of(memory, memory.usage)
+
+    def observe(self, memory: Memory, weights: Array) -> Array:
+        """The decayed sum, with what was read now."""
+        assert memory.usage is not None
+        return self.decay * memory.usage + by_group(weights, memory).sum(2)
+
+    def initial_usage(self, memory: Memory) -> Array:
+        """As if a head had read nothing else."""
+        return jnp.ones(memory.clock.shape)
+
+
+def by_group(weights: Array, memory: Memory) -> Array:
+    """Read weights `[B, R, N]` by group of heads, `[B, G, R/G, N]`."""
+    batch, heads, num_slots = weights.shape
+    groups = memory.slot_epoch.shape[1]
+    return weights.reshape(batch, groups, heads // groups, num_slots)
+
+
+def least_of(memory: Memory, score: Array) -> tuple[Array, Array]:
+    """A free slot, else that with the lowest score, the oldest of equals; no pins.
+
+    Args:
+      memory: the memory before the write.
+      score: `[B, G, N]`.
+
+    Returns:
+      Slots and weights, as `Policy.select` gives them.
+    """
+    score = jnp.where(memory.live, score, -jnp.inf)
+    score = jnp.where(memory.pinned, jnp.inf, score)
+    written = jnp.where(memory.live, memory.written, -1)
+    slots = first_lowest(score, written)
+    can_write = jnp.min(score, axis=-1, keepdims=True) < jnp.inf
+    return slots, can_write.astype(jnp.float32)
 
 
 def slot_worth(memory: Memory, decay: Array) -> Array:

@@ -37,7 +37,7 @@ def readout(
         vector=address(
             config, vector + params["bias"]["readout"], scalars["readout_sharpness"]
         ),
-        null_logit=scalars["null_logit"],
+        null_logit=scalars.get("null_logit"),
         decay=positive_decay(scalars),
     )
     _, read = config.memory.read(carry.memory, query, source=source)

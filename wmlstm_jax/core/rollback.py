@@ -39,7 +39,7 @@ def rollback(
     """Runs the loop over `xs`, differentiable by undoing; see the module.
 
     Args:
-      config: the settings; the memory's policy is hard, and there is no pointer.
+      config: the settings; writes can be undone, and there is no pointer.
       kernels: the large weights.
       scalars: the small ones.
       state: nothing pending.
@@ -142,7 +142,7 @@ def _rollback_backward(static, residuals, cotangents):
 
     def run_piece(carry, steps, tape):
         d_state, d_content, d_weights, d_scalars, memory = carry
-        later = Later(d_state, d_weights, d_scalars, None, None, None, None)
+        later = Later(d_state, d_weights, d_scalars, *(None,) * 5)
         return piece_backward(
             config, unroll, back, scalars, memory, steps, tape, d_content, later
         )

@@ -11,6 +11,7 @@ from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.equations import address, project_turned
 from wmlstm_jax.core.loop_types import Emitted, Kernels, Scalars, State, StepInputs
 from wmlstm_jax.core.params import projection_sizes
+from wmlstm_jax.core.pulling import pull_mixed, pull_replaced
 from wmlstm_jax.core.replay import kept_products
 from wmlstm_jax.core.slots import align, put, take
 from wmlstm_jax.core.tape import Tape, scan_tape
@@ -47,6 +48,7 @@ class Later(NamedTuple):
     keys: Any  # [B, R, C, E]: what reads gave to their products with keys
     weighed: Any  # [B, R, C, E]: the weights of the columns; None without slots
     values: Any  # [B, R, C, W]: what reads gave to what they got
+    passed: Any  # of what slots hold, from after the piece and through mixing writes
 
 
 def piece_backward(
@@ -81,6 +83,7 @@ def piece_backward(
     """
     inputs, kept, d_emitted = steps
     window, asked, products, owner, inherited = None, None, None, None, {}
+    mixes = not config.memory.policy.hard
     length = inputs.valid.shape[0]
     if memory is not None:
         requests = jax.vmap(functools.partial(before, config, scalars))(
@@ -91,11 +94,15 @@ def piece_backward(
         window = open_window(config, start, kept.evicted, requests, epoch)
         owner = window.owner
         overwritten, stays = survivors(window)
-        inherited = {f: inherit(g, window, stays, length) for f, g in d_content.items()}
+        if not mixes:
+            inherited = {
+                f: inherit(g, window, stays, length) for f, g in d_content.items()
+            }
         asked = _asked(config, scalars, tape)
         products = match_all(window, asked)
         asked = jnp.moveaxis(asked, 0, 2)
         later = _nothing_later(window, kept, later, length)
+        later = later._replace(passed=d_content if mixes else None)
 
     def turn(later, step, old):
         return _turn_backward(config, kernels, scalars, window, asked, later, step, old)
@@ -118,7 +125,10 @@ def piece_backward(
         if later.salience is not None:
             gained["salience"] = later.salience[..., :cut]
         d_content = {
-            f: before_the_piece(g, overwritten, gained[f]) for f, g in d_content.items()
+            f: later.passed[f] + gained[f]
+            if mixes
+            else before_the_piece(g, overwritten, gained[f])
+            for f, g in d_content.items()
         }
         memory = window.start
     end = later.state, d_content, later.weights, later.scalars, memory
@@ -207,16 +217,33 @@ def _turn_backward(config, kernels, scalars, window, asked, later, step, old):
         )
         if d_weights is not None:
             later = later._replace(weights=_clear(d_weights, kept.evicted))
-        d_request = _pull(window, inherited, asked, later, index, kept.evicted, cut)
         pending, counts = partition(kept.pending)
 
-        def ask(pending, late, floats):
+        def request_of(pending, late, floats):
             pending = combine(pending, counts)
-            request = before(config, combine(floats, fixed), pending, late)
-            return {name: getattr(request, name) for name in d_request}
+            return before(config, combine(floats, fixed), pending, late)
 
-        pull_request = jax.vjp(ask, pending, old.late, floats)[1]
-        d_pending, d_late_request, d_more = pull_request(d_request)
+        if config.memory.policy.hard:
+            d_written = pull_replaced(
+                window, inherited, asked, later, index, kept.evicted, cut
+            )
+
+            def ask(*given):
+                request = request_of(*given)
+                return {name: getattr(request, name) for name in d_written}
+
+            pull_request = jax.vjp(ask, pending, old.late, floats)[1]
+            d_pending, d_late_request, d_more = pull_request(d_written)
+        else:
+            later, (d_pending, d_late_request, d_more) = pull_mixed(
+                config,
+                kept,
+                asked,
+                later,
+                index,
+                request_of,
+                (pending, old.late, floats),
+            )
         d_late = add(d_late, d_late_request)
         later = later._replace(scalars=add(later.scalars, d_more))
     d_hidden = d_hidden + _through_product(config, kernels, inputs, d_parts, d_late)
@@ -248,31 +275,6 @@ def _through_product(config, kernels, inputs, d_parts, d_late):
     fused = jnp.concatenate([of(to) for to in fused_sizes(config)], axis=-1)
     rows = fused.reshape(fused.shape[0], -1)
     return project_turned(config, rows, kernels.hidden).reshape(rows.shape[0], -1)
-
-
-def _pull(window, inherited, asked, later, index, evicted, cut):
-    """The cotangent of the request that was written before this turn's read.
-
-    What its items gave to the reads of the piece since, and what they inherit from
-    after it.
-    """
-    copies = evicted.slots.shape[-1]
-
-    def of_items(columns):
-        start = cut + index * copies
-        items = jax.lax.dynamic_slice_in_dim(columns, start, copies, axis=-1)
-        return items.sum(-1)
-
-    def given(columns, vectors):
-        return jnp.einsum("brc,brck->brk", of_items(columns), vectors)
-
-    request = {
-        "key": inherited["keys"] + given(later.keys, asked),
-        "value": inherited["values"] + given(later.weighed, later.values),
-    }
-    if later.salience is not None:
-        request["salience"] = inherited["salience"] + of_items(later.salience)
-    return request
 
 
 def _clear(d_weights: Array, evicted: Evicted) -> Array:

@@ -12,6 +12,9 @@ import jax
 
 Array = jax.Array
 
+SCORES = ("salience", "gate", "novelty")
+"""Fields of a request that the cell computes where the policy asks for them."""
+
 
 class Memory(NamedTuple):
     """A working memory of N slots per row and head.
@@ -80,13 +83,16 @@ class Request(NamedTuple):
     valid: Array  # [B] bool: False asks for nothing
     salience: Array | None = None  # [B, G]
     decay: Array | None = None  # [G]
+    gate: Array | None = None  # [B, G]: how much of the slots is written, in (0, 1)
+    novelty: Array | None = None  # [B, G]: the logit of a fresh slot
+    routing: Array | None = None  # [G]: how much it counts that keys are alike
 
 
 class Evicted(NamedTuple):
     """What a write replaced, and where: enough to undo it and to replay its choice."""
 
     slots: Array  # [B, G, k] int32
-    weights: Array  # [B, G, k] float: 1 replaces, 0 writes nothing
+    weights: Array  # [B, G, k] float: 1 replaces, 0 writes nothing, else mixes
     keys: Array  # [B, R, k, K]
     values: Array | None  # [B, R, k, W]
     slot_epoch: Array  # [B, G, k]

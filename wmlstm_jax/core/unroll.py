@@ -91,7 +91,7 @@ def unroll(
         source=source,
         unroll=unroll,
     )
-    backend = choose_backend(config, backend, trace)
+    backend = choose_backend(config, backend, points=targets is not None, trace=trace)
     length, batch = xs.shape[:2]
     valid = jnp.ones((length, batch), bool) if valid is None else valid
     tags = jnp.full((length, batch), -1) if tags is None else tags

@@ -7,6 +7,7 @@ each turn; what reads want from the keys, and give back to them, are matrix prod
 over the whole piece.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.loop_types import Write
+from wmlstm_jax.core.mixing import mixed, settles
 from wmlstm_jax.core.slots import align, contract, put, take
 from wmlstm_jax.core.types import Array, Evicted, Memory, Request
 
@@ -42,9 +44,10 @@ def open_window(
     """The window over C turns.
 
     Args:
-      config: the settings; the policy is hard.
+      config: the settings.
       start: the memory before the first turn.
-      write: where the request of each turn went; leaves lead with C.
+      write: where the request of each turn went, and for a policy that mixes what it
+        evicted; leaves lead with C.
       requests: what each turn wrote; leaves lead with C.
       epoch: `[C, B]`, of the rows when it was written.
     """
@@ -63,14 +66,12 @@ def open_window(
         leaf = getattr(start, name)
         return beside(leaf, columns(items, leaf.dtype))
 
-    slots = jnp.moveaxis(write.slots, 0, -2)
-    slots = slots.reshape(*slots.shape[:2], -1)
     salience = values = None
     if start.salience is not None:
         salience = after_slots("salience", requests.salience)
     if start.values is not None and requests.value is not None:
         values = columns(requests.value, start.values.dtype)
-    return Window(
+    window = Window(
         start=start,
         keys=columns(requests.key, start.keys.dtype),
         values=values,
@@ -78,9 +79,40 @@ def open_window(
         written=after_slots("written", write.clock[..., None]),
         tags=after_slots("tags", requests.tag[..., None]),
         salience=salience,
-        slots=slots,
+        slots=_in_a_row(write.slots),
         owner=_owner(num_slots, write),
     )
+    if config.memory.policy.hard:
+        return window
+    assert isinstance(write, Evicted)
+    mix = jax.vmap(functools.partial(mixed_items, config))
+    items = {f: _in_a_row(leaf) for f, leaf in mix(write, requests, epoch).items()}
+    stays = jax.vmap(functools.partial(settles, config.memory.policy))(epoch, write)
+    stays = _in_a_row(stays)
+    for field in ("written", "tags"):
+        old, new = _in_a_row(getattr(write, field)), getattr(window, field)
+        told = jnp.where(stays, new[..., num_slots:], old)
+        items[field] = jnp.concatenate([new[..., :num_slots], told], axis=-1)
+    return window._replace(**items)
+
+
+def mixed_items(
+    config: CellConfig, evicted: Evicted, request: Request, epoch: Array
+) -> dict[str, Array]:
+    """What slots hold after a write that mixes: keys and values `[B, R, k, width]`."""
+    memory, items = config.memory, {}
+    for field, fresh in (("keys", request.key), ("values", request.value)):
+        old = getattr(evicted, field)
+        if old is not None and fresh is not None:
+            fresh = memory.stored(fresh[:, :, None], old.dtype)
+            items[field] = mixed(memory.policy, epoch, evicted, old, fresh)
+    return items
+
+
+def _in_a_row(leaf: Array) -> Array:
+    """`[C, B, G, k, ..]` to `[B, G, C*k, ..]`."""
+    leaf = jnp.moveaxis(leaf, 0, 2)
+    return leaf.reshape(*leaf.shape[:2], -1, *leaf.shape[4:])
 
 
 def undo_all(config: CellConfig, end: Memory, evicted: Evicted) -> Memory:

@@ -3,10 +3,31 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wmlstm_jax.core import CellConfig, Fifo, Policy, Salience, SlotMemory
+from wmlstm_jax.core import (
+    CellConfig,
+    Fifo,
+    Gated,
+    LeastRecentlyRead,
+    LeastUsed,
+    MatrixMemory,
+    Policy,
+    Salience,
+    SlotMemory,
+    TopK,
+)
 
-POLICIES: dict[str, Callable[[], Policy]] = {"fifo": Fifo, "salience": Salience}
-"""The memory policies by the name that a config gives."""
+MATRIX = "matrix"
+"""Among the policies: fast weights instead of slots."""
+
+POLICIES: dict[str, Callable[[], Policy]] = {
+    "fifo": Fifo,
+    "salience": Salience,
+    "least_recently_read": LeastRecentlyRead,
+    "least_used": LeastUsed,
+    "top_k": TopK,
+    "gated": Gated,
+}
+"""The policies of slots by the name that a config gives."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +43,8 @@ class ModelConfig:
       value_dim: W, the width of what is stored.
       num_slots: N, per layer; 0 is a plain LSTM.
       mlp_dim: the width of a gated MLP in every block, after the recurrence; 0 is none.
-      policy: a name in `POLICIES`: what a full memory discards.
+      policy: a name in `POLICIES`: what a full memory discards; or `MATRIX`, fast
+        weights, of which `num_slots` only says that there are some.
       read: whether steps read the memory; False leaves it to the copy head.
       read_modes: as in `CellConfig`.
       key_from: as in `CellConfig`.
@@ -61,8 +83,8 @@ class ModelConfig:
             _refuse("num_layers", self.num_layers, "at least 1")
         if self.mlp_dim < 0:
             _refuse("mlp_dim", self.mlp_dim, "at least 0")
-        if self.policy not in POLICIES:
-            _refuse("policy", self.policy, f"one of {sorted(POLICIES)}")
+        if self.policy not in (*POLICIES, MATRIX):
+            _refuse("policy", self.policy, f"one of {sorted([*POLICIES, MATRIX])}")
         for field in ("dropout", "read_dropout", "weight_dropout"):
             if not 0 <= getattr(self, field) < 1:
                 _refuse(field, getattr(self, field), "in [0, 1)")
@@ -77,13 +99,19 @@ class ModelConfig:
             num_heads=self.num_heads,
             key_dim=self.key_dim,
             value_dim=self.value_dim,
-            memory=SlotMemory(self.num_slots, POLICIES[self.policy]()),
+            memory=self._memory(),
             read=self.read,
             read_modes=self.read_modes,
             key_from=self.key_from,
             read_scale=self.read_scale,
             copy=self.copy and layer == self.num_layers - 1,
         )
+
+    def _memory(self):
+        if self.policy == MATRIX and self.num_slots:
+            return MatrixMemory()
+        policy = POLICIES.get(self.policy, Fifo)
+        return SlotMemory(self.num_slots, policy())
 
 
 def _refuse(field, was, should):

@@ -1,27 +1,75 @@
 """Tasks that make their own data: each samples a batch on the device, from a PRNG key.
 
-A task is a frozen dataclass of hashable scalars, and everything that trains on one sees
-no more of it than `Task`: so a new task is one class in one module here.
+Everything that trains on one sees no more of it than `Task`: so a new task is one class
+in one module here.
 """
 
-from typing import Protocol
+from wmlstm_jax.tasks.arithmetic import (
+    BinaryAddition,
+    BinaryMultiplication,
+    ComputeSqrt,
+)
+from wmlstm_jax.tasks.expressions import (
+    ModularArithmetic,
+    ModularArithmeticBrackets,
+    SolveEquation,
+)
+from wmlstm_jax.tasks.groups import StateTracking
+from wmlstm_jax.tasks.keeping import ForgettingRecall, NoisyRecall, SelectiveCopy
+from wmlstm_jax.tasks.recall import MultiQueryRecall
+from wmlstm_jax.tasks.stories import Dialogues, Stories
+from wmlstm_jax.tasks.strings import (
+    BucketSort,
+    CycleNavigation,
+    DuplicateString,
+    EvenPairs,
+    MissingDuplicate,
+    OddsFirst,
+    ParityCheck,
+    ReverseString,
+    StackManipulation,
+)
+from wmlstm_jax.tasks.task import Batch, Form, SizedTask, Task, correct, nats
+from wmlstm_jax.tasks.vectors import (
+    Adding,
+    AssociativeRecall,
+    Copy,
+    PrioritySort,
+    RepeatCopy,
+)
 
-import jax
-
-from wmlstm_jax.tasks.recall import Batch, MultiQueryRecall
-
-
-class Task(Protocol):
-    """A source of sequences with known answers."""
-
-    @property
-    def vocab_size(self) -> int:
-        """V: tokens of inputs and targets are `0 .. V-1`."""
-        ...
-
-    def sample(self, rng: jax.Array, batch_size: int) -> Batch:
-        """Draws `batch_size` sequences; pure and jittable, equal for equal `rng`."""
-        ...
-
-
-__all__ = ["Batch", "MultiQueryRecall", "Task"]
+__all__ = [
+    "Adding",
+    "AssociativeRecall",
+    "Batch",
+    "BinaryAddition",
+    "BinaryMultiplication",
+    "BucketSort",
+    "ComputeSqrt",
+    "Copy",
+    "CycleNavigation",
+    "Dialogues",
+    "DuplicateString",
+    "EvenPairs",
+    "ForgettingRecall",
+    "Form",
+    "MissingDuplicate",
+    "ModularArithmetic",
+    "ModularArithmeticBrackets",
+    "MultiQueryRecall",
+    "NoisyRecall",
+    "OddsFirst",
+    "ParityCheck",
+    "PrioritySort",
+    "RepeatCopy",
+    "ReverseString",
+    "SelectiveCopy",
+    "SizedTask",
+    "SolveEquation",
+    "StackManipulation",
+    "StateTracking",
+    "Stories",
+    "Task",
+    "correct",
+    "nats",
+]

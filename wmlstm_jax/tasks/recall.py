@@ -1,23 +1,19 @@
 """Associative recall: which value stood beside this key?"""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-Array = jax.Array
-
-BLANK = 0
-"""The token of places where nothing is said and nothing is asked."""
-
-
-class Batch(NamedTuple):
-    """What a task samples, whatever the task."""
-
-    inputs: Array  # [B, T] int32: tokens below `vocab_size`
-    targets: Array  # [B, T] int32: the right answer; `BLANK` where not scored
-    scored: Array  # [B, T] bool: an answer is asked for and counts
+from wmlstm_jax.tasks.task import (
+    BLANK,
+    Array,
+    Batch,
+    Form,
+    draw_distinct,
+    refuse,
+    require_positive,
+)
 
 
 @dataclass(frozen=True)
@@ -34,8 +30,8 @@ class MultiQueryRecall:
     then come the keys, then the values. A query takes a place of two tokens, itself and
     a blank. The places are drawn without replacement with `p(n) ~ n^(power - 1)`, n = 1
     being the one next to the pairs: the paper's law of gaps. Every pair is asked for as
-    often as every other, or once more. The paper's random tokens between the queries
-    are blanks here, since in a small vocabulary they would be keys too often.
+    often as every other, or once more. The paper puts random tokens between the queries
+    (`filled`); in a small vocabulary they would be keys too often.
 
     Equal settings are equal and hash alike, so a task can be a static argument.
 
@@ -50,6 +46,7 @@ class MultiQueryRecall:
       num_queries: Q, queries per sequence.
       length: T, even; what pairs and queries leave over is blank.
       power: of the law of gaps, positive; 1 draws places uniformly.
+      filled: what is left over is not blank but any tokens.
 
     Raises:
       ValueError: a setting is out of range or does not go with another.
@@ -61,27 +58,27 @@ class MultiQueryRecall:
     num_queries: int = 8
     length: int = 40
     power: float = 0.01
+    filled: bool = False
 
     def __post_init__(self):
         for field in ("num_keys", "num_values", "num_pairs", "num_queries", "length"):
-            number = getattr(self, field)
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                _refuse(field, number, "an integer of at least 1")
+            require_positive(self, field)
         for field in ("num_keys", "num_values"):
             if getattr(self, field) < self.num_pairs:
                 wanted = f"at least num_pairs = {self.num_pairs}, to be distinct"
-                _refuse(field, getattr(self, field), wanted)
+                refuse(self, field, wanted)
         shortest = 2 * (self.num_pairs + self.num_queries)
         if self.length % 2 or self.length < shortest:
             wanted = f"even and at least 2 * (num_pairs + num_queries) = {shortest}"
-            _refuse("length", self.length, wanted)
+            refuse(self, "length", wanted)
         if not self.power > 0:
-            _refuse("power", self.power, "positive")
+            refuse(self, "power", "positive")
 
     @property
-    def vocab_size(self) -> int:
-        """V: the blank, the keys and the values."""
-        return 1 + self.num_keys + self.num_values
+    def form(self) -> Form:
+        """The blank, the keys and the values, as inputs and as answers."""
+        size = 1 + self.num_keys + self.num_values
+        return Form(size, 0, size, "classes")
 
     def sample(self, rng: Array, batch_size: int) -> Batch:
         """Draws sequences; pure, and compiled into whatever calls it.
@@ -98,32 +95,29 @@ class MultiQueryRecall:
     def _sample_one(self, rng: Array) -> Batch:
         """One sequence, `[T]`."""
         key_rng, value_rng, order_rng, place_rng = jax.random.split(rng, 4)
-        keys = 1 + _draw(key_rng, jnp.zeros(self.num_keys), self.num_pairs)
-        values = _draw(value_rng, jnp.zeros(self.num_values), self.num_pairs)
+        keys = 1 + draw_distinct(key_rng, jnp.zeros(self.num_keys), self.num_pairs)
+        values = draw_distinct(value_rng, jnp.zeros(self.num_values), self.num_pairs)
         values = 1 + self.num_keys + values
 
         rounds = -(-self.num_queries // self.num_pairs)
         even = jnp.zeros((rounds, self.num_pairs))
-        asked = _draw(order_rng, even, self.num_pairs).reshape(-1)[: self.num_queries]
+        asked = draw_distinct(order_rng, even, self.num_pairs).reshape(-1)[
+            : self.num_queries
+        ]
         gaps = 1 + jnp.arange(self.length // 2 - self.num_pairs)
-        places = _draw(place_rng, (self.power - 1) * jnp.log(gaps), self.num_queries)
+        places = draw_distinct(
+            place_rng, (self.power - 1) * jnp.log(gaps), self.num_queries
+        )
         places = 2 * (self.num_pairs + places)
 
         blank = jnp.full(self.length, BLANK, jnp.int32)
         told = jnp.stack([keys, values], axis=1).reshape(-1)
         inputs = blank.at[: told.size].set(told).at[places].set(keys[asked])
         targets = blank.at[places].set(values[asked])
+        if self.filled:
+            fill_rng = jax.random.fold_in(rng, 4)
+            any_token = jax.random.randint(
+                fill_rng, inputs.shape, 0, self.form.num_tokens
+            )
+            inputs = jnp.where(inputs == BLANK, any_token, inputs)
         return Batch(inputs, targets, scored=targets != BLANK)
-
-
-def _draw(rng: Array, log_weights: Array, count: int) -> Array:
-    """Draws `count` distinct indices of the last axis, in order.
-
-    By Gumbel top-k (Kool et al. 2019), which draws without replacement.
-    """
-    noise = jax.random.gumbel(rng, log_weights.shape)
-    return jax.lax.top_k(log_weights + noise, count)[1]
-
-
-def _refuse(field, was, should):
-    raise ValueError(f"MultiQueryRecall.{field} is {was!r}; it must be {should}.")

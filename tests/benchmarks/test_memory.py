@@ -1,0 +1,114 @@
+import json
+
+import pytest
+
+from wmlstm_jax.benchmarks import memory, report_card
+from wmlstm_jax.benchmarks.challenges import CORE, WAYS, contestants
+from wmlstm_jax.benchmarks.learning import count_params
+from wmlstm_jax.models import ModelConfig
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_contestants_are_as_large(name):
+    challenge = CORE[name]
+    models = contestants(challenge, 64, WAYS)
+    form = challenge.course.task.form
+    sizes = {model: count_params(config, form) for model, config in models.items()}
+    assert max(sizes.values()) < 1.015 * min(sizes.values()), sizes
+    assert len(models) == len(WAYS) + 2
+    for way in WAYS:
+        config = models[way]
+        assert isinstance(config, ModelConfig) and config.num_slots > 0
+
+
+def test_there_are_eight_and_tests_have_room():
+    assert len(CORE) == 8
+    for challenge in CORE.values():
+        for _, test in challenge.tests:
+            assert test.task.form == challenge.course.task.form
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("memory") / "out"
+    memory.main(memory.QUICK, out, [])
+    return out
+
+
+def test_quick_tells_everything(finished):
+    records = memory.read_records(finished / "runs.jsonl")
+    # Three models, two rates with one seed, and one more seed at the best.
+    assert len(records) == 3 * 3
+    card = (finished / "report_card.md").read_text()
+    for wanted in ("WM-LSTM, fifo", "LSTM", "Transformer", "copy, 5", "best rate"):
+        assert wanted in card
+    assert (finished / "memory_lengths.png").read_bytes().startswith(b"\x89PNG")
+    saved = json.loads((finished / "memory.json").read_text())
+    assert {len(runs) for runs in saved["best"]["copy"].values()} == {2}
+    for runs in saved["best"]["copy"].values():
+        assert runs[0]["rate"] == runs[1]["rate"]
+        assert [run["seed"] for run in runs] == [0, 1]
+
+
+def test_what_is_known_is_not_run_again(finished, monkeypatch, capsys):
+    lines = (finished / "runs.jsonl").read_text().splitlines()
+    whole = "\n".join(lines[:-1]) + "\n" + lines[-1][:40]
+    (finished / "runs.jsonl").write_text(whole)
+    ran, plain = [], memory.train
+
+    def train(*given):
+        ran.append(given)
+        return plain(*given)
+
+    monkeypatch.setattr(memory, "train", train)
+    memory.main(memory.QUICK, finished, [])
+    assert len(ran) == 1
+    assert capsys.readouterr().out.count("| known") == 8
+
+
+def test_an_unknown_challenge_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="--only=copi is no challenge; there are"):
+        memory.main(memory.QUICK, tmp_path, ["copi"])
+
+
+def record(model, seed, **tests):
+    blank = dict(settings="", rate=0.1, num_params=5, loss=[1.0], seconds=2.0)
+    return memory.Record(
+        challenge="c", model=model, seed=seed, steps=[9], accuracy=[0.5],
+        kept={"distance": {2: [1, 2]}, "retold": {0: [1, 2]}}, cached=None,
+        tests=tests, **blank
+    )  # fmt: skip
+
+
+BEST = {
+    "c": {
+        "a": [record("a", 0, x=0.5, y=0.9), record("a", 1, x=1.0, y=0.7)],
+        "b": [record("b", 0, x=0.5, y=0.8), record("b", 1, x=0.6, y=0.8)],
+    }
+}
+
+
+def test_the_table_has_the_mean_and_the_best():
+    rows = report_card.table(BEST).splitlines()
+    assert [cell.strip() for cell in rows[2].split("|")[1:-1]] == [
+        "c, x", "0.750 (1.000)", "0.550 (0.600)",
+    ]  # fmt: skip
+
+
+def test_who_wins_is_better_on_the_mean():
+    assert report_card.wins(BEST, ["a", "b"]) == {"a": ["c, x"], "b": []}
+
+
+def test_retention_is_drawn_where_it_is_known(tmp_path):
+    assert report_card.draw_retention(BEST, tmp_path / "kept.png")
+    assert (tmp_path / "kept.png").stat().st_size > 10_000
+    bare = {"c": {"a": [record("a", 0, x=1.0)._replace(kept=None)]}}
+    assert not report_card.draw_retention(bare, tmp_path / "none.png")
+
+
+def test_the_best_rate_is_right_most_often_and_soonest():
+    slow = record("a", 0)
+    fast = slow._replace(steps=[3])
+    assert memory.summarize(fast) < memory.summarize(slow)
+    better = slow._replace(accuracy=[0.6, 0.4])
+    assert memory.summarize(better) < memory.summarize(fast)

@@ -1,0 +1,166 @@
+"""What the memory benchmark asks: tasks, the models that learn them, their tests."""
+
+from dataclasses import dataclass, replace
+
+from wmlstm_jax.benchmarks.gpt import GPTConfig
+from wmlstm_jax.benchmarks.learning import Course, count_params
+from wmlstm_jax.models import ModelConfig
+from wmlstm_jax.tasks import (
+    AssociativeRecall,
+    Copy,
+    ForgettingRecall,
+    Form,
+    MultiQueryRecall,
+    NoisyRecall,
+    ReverseString,
+    SelectiveCopy,
+    StateTracking,
+    Task,
+)
+
+LSTM, GPT = "LSTM", "Transformer"
+ORDERED = ("content", 0, 1, -1)
+WAYS: dict[str, dict] = {
+    "WM-LSTM, fifo": {"policy": "fifo", "read_modes": ORDERED},
+    "WM-LSTM, salience": {"policy": "salience"},
+    "WM-LSTM, top_k": {"policy": "top_k"},
+}
+"""The memories of the core card, by name."""
+
+
+@dataclass(frozen=True)
+class Test:
+    """What is asked after training.
+
+    Args:
+      task: the same task, with room for larger problems.
+      low: the smallest size; 0 where the task has no sizes.
+      high: the largest.
+      num_slots: of the memories then; as in training if 0.
+    """
+
+    task: Task
+    low: int = 0
+    high: int = 0
+    num_slots: int = 0
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """A task, how it is trained, and how it is tested.
+
+    Args:
+      course: the training.
+      num_slots: N of the memories.
+      tests: by what the report calls them.
+      retention: the tasks whose answers are drawn against distance and overwrites.
+    """
+
+    course: Course
+    num_slots: int
+    tests: tuple[tuple[str, Test], ...]
+    retention: bool = False
+
+
+def sized(kind, trained: tuple[int, int], tested, slots: int, grown: bool, **course):
+    """A challenge on problems of some sizes, tested on others.
+
+    Args:
+      kind: the task, given its `max_size` and `min_size`.
+      trained: the smallest and the largest size in training.
+      tested: ranges of sizes.
+      slots: N in training.
+      grown: in tests on larger problems N grows with them.
+      **course: of `Course`.
+    """
+    low, high = trained
+    tests = []
+    for first, last in (trained, *tested):
+        more = slots * last // high if grown and last > high else 0
+        label = str(first) if first == last else f"{first} to {last}"
+        test = Test(kind(last, min_size=first), first, last, more)
+        tests.append((label, test))
+    return Challenge(Course(kind(high, min_size=low), **course), slots, tuple(tests))
+
+
+def recall(length: int, num_pairs: int, num_keys: int, **settings) -> MultiQueryRecall:
+    """Multi-query recall with as many questions as pairs."""
+    return MultiQueryRecall(
+        num_keys,
+        num_keys,
+        num_pairs=num_pairs,
+        num_queries=num_pairs,
+        length=length,
+        **settings,
+    )
+
+
+CORE = {
+    "copy": sized(Copy, (1, 20), [(40, 40), (100, 100)], 64, True),
+    "associative recall": sized(AssociativeRecall, (2, 6), [(12, 12)], 64, True),
+    "multi-query recall": Challenge(
+        Course(recall(64, 8, 64)), 64, (("8 pairs", Test(recall(64, 8, 64))),), True
+    ),
+    "forgetting recall": sized(ForgettingRecall, (8, 24), [(48, 48)], 16, False),
+    "noisy recall": sized(NoisyRecall, (32, 32), [(64, 64)], 16, False),
+    "selective copy": sized(SelectiveCopy, (64, 64), [(223, 223)], 16, False),
+    "reverse": sized(ReverseString, (1, 40), [(41, 100)], 64, True),
+    "S3": sized(
+        lambda size, **more: StateTracking(size, group="S3", **more),
+        (1, 32), [(128, 128)], 16, False,
+    ),
+}  # fmt: skip
+"""The eight tasks of the core card."""
+
+TINY = {
+    "copy": sized(
+        Copy, (1, 3), [(5, 5)], 4, True,
+        num_steps=4, batch_size=2, eval_every=2, eval_batch_size=4,
+    )
+}  # fmt: skip
+
+
+def contestants(
+    challenge: Challenge, width: int, ways: dict[str, dict]
+) -> dict[str, ModelConfig | GPTConfig]:
+    """The models of a challenge, all as large as the largest memory at this width.
+
+    Args:
+      challenge: what they learn.
+      width: D; H is half as much again.
+      ways: the memories.
+    """
+    form = challenge.course.task.form
+    memory = ModelConfig(
+        embed_dim=width,
+        hidden_dim=width + width // 2,
+        num_heads=2,
+        key_dim=width // 4,
+        value_dim=width // 4,
+        num_slots=challenge.num_slots,
+    )
+    named = {name: replace(memory, **way) for name, way in ways.items()}
+    named[LSTM] = replace(memory, num_slots=0)
+    wanted = max(count_params(model, form) for model in named.values())
+    models: dict[str, ModelConfig | GPTConfig] = {
+        name: _grown(model, form, wanted) for name, model in named.items()
+    }
+    models[GPT] = _transformer(width, form, wanted)
+    return models
+
+
+def _grown(model: ModelConfig, form: Form, wanted: int) -> ModelConfig:
+    """The same with the hidden width at which its size is nearest."""
+    smaller = model
+    while count_params(model, form) < wanted:
+        smaller, model = model, replace(model, hidden_dim=model.hidden_dim + 1)
+    near = (smaller, model)
+    return min(near, key=lambda each: abs(count_params(each, form) - wanted))
+
+
+def _transformer(width: int, form: Form, wanted: int) -> GPTConfig:
+    """Two layers, and the inner width at which they are as large as wanted."""
+    model = GPTConfig(width, num_heads=2, num_layers=2, mlp_dim=1, vocab_size=0)
+    while count_params(model, form) < wanted:
+        model = replace(model, mlp_dim=model.mlp_dim + 1)
+    return model
