@@ -43,16 +43,19 @@ def test_as_trained_it_scores_as_in_training(trained):
 
 def test_every_capacity_is_trained(config, tmp_path):
     short = replace(config, num_steps=2, eval_every=2)
-    (found,) = capacity.measure(short, None, tmp_path, (3,))
-    assert load(tmp_path / "slots_3").run.config.model.num_slots == 3
-    assert found.num_slots == 3
+    found = capacity.measure(short, None, tmp_path, (2, 3))
+    for slots, each in zip((2, 3), found, strict=True):
+        assert load(tmp_path / f"slots_{slots}").run.config.model.num_slots == slots
+        assert each.num_slots == slots
 
 
 def test_what_cannot_be_compared_is_refused(config, tmp_path):
     with pytest.raises(
         ValueError, match="give either --config, to train, or --trained"
     ):
-        capacity.measure(None, None, tmp_path, (2,))
+        capacity.measure(None, None, tmp_path, (2, 3))
+    with pytest.raises(ValueError, match="--slots is \\(2, 2\\); give at least two"):
+        capacity.measure(config, None, tmp_path, (2, 2))
     with pytest.raises(ValueError, match="a capacity of 0 cannot be compared with 8"):
         capacity.with_slots(config, 0)
     plain = replace(config, model=replace(config.model, num_slots=0, copy=False))

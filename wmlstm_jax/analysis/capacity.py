@@ -148,10 +148,13 @@ def measure(
       slots: the capacities.
 
     Raises:
-      ValueError: neither or both are given, or a capacity is not possible.
+      ValueError: neither or both are given, or a capacity is not possible, or there
+        is only one.
     """
     if (config is None) == (trained is None):
         raise ValueError("give either --config, to train, or --trained, to evaluate.")
+    if len(set(slots)) < 2:
+        raise ValueError(f"--slots is {slots}; give at least two, to choose from.")
     workdir, points = Path(workdir), []
     held = None if trained is None else load(trained)
     for num_slots in sorted(set(slots)):
