@@ -63,6 +63,7 @@ def test_what_is_known_is_not_run_again(finished, monkeypatch, capsys):
     monkeypatch.setattr(memory, "train", train)
     memory.main(memory.QUICK, finished, [])
     assert len(ran) == 1
+    assert len(memory.read_records(finished / "runs.jsonl")) == 9
     assert capsys.readouterr().out.count("| known") == 8
 
 
@@ -110,5 +111,5 @@ def test_the_best_rate_is_right_most_often_and_soonest():
     slow = record("a", 0)
     fast = slow._replace(steps=[3])
     assert memory.summarize(fast) < memory.summarize(slow)
-    better = slow._replace(accuracy=[0.6, 0.4])
+    better = slow._replace(accuracy=[0.4, 0.6])
     assert memory.summarize(better) < memory.summarize(fast)

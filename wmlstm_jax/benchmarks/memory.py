@@ -104,7 +104,7 @@ def read_records(path: Path) -> list[Record]:
 
 def summarize(record: Record) -> tuple[float, float]:
     """The better the lower: wrong answers at the end, then updates to get there."""
-    return -max(record.accuracy), record.steps[-1]
+    return -record.accuracy[-1], record.steps[-1]
 
 
 class Bench:
@@ -115,7 +115,11 @@ class Bench:
         self.names = [n for n in settings.challenges if n in set(only)] or list(
             settings.challenges
         )
-        self._known = {each.known_by: each for each in read_records(self._path)}
+        records = read_records(self._path)
+        # A line that a stop cut off has no end, and the next would go on in it.
+        lines = [json.dumps(each._asdict()) + "\n" for each in records]
+        self._path.write_text("".join(lines))
+        self._known = {each.known_by: each for each in records}
         per_model = len(settings.rates) + len(settings.seeds) - 1
         count = sum(len(self.models(name)) * per_model for name in self.names)
         self._progress, self._done = Progress(count), 0

@@ -49,10 +49,10 @@ class TopK(Policy):
         fresh = _fresh(memory)
         index = jnp.arange(memory.live.shape[-1], dtype=jnp.int32)
         others = memory.live & ~memory.pinned & (index != fresh)
-        alike = jnp.where(others, alike_by_group(request, memory.keys), -jnp.inf)
         count = min(self.num_written, index.shape[0]) - 1
-        # The fresh slot is the last candidate, so no slot comes twice.
-        alike = jnp.where(index == fresh, -jnp.inf, jnp.maximum(alike, -1e30))
+        # The fresh slot is the last candidate, after dead ones: no slot comes twice.
+        alike = jnp.where(others, alike_by_group(request, memory.keys), -1e30)
+        alike = jnp.where(index == fresh, -jnp.inf, alike)
         nearest = jax.lax.top_k(alike, count)[1].astype(jnp.int32)
         slots = jnp.concatenate([fresh, nearest], axis=-1)
         may = jnp.concatenate(

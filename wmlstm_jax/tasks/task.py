@@ -102,7 +102,7 @@ class SizedTask:
         size_rng, rng = jax.random.split(rng)
         low = self.min_size if low is None else low
         high = self.max_size if high is None else high
-        sizes = jax.random.randint(size_rng, batch_size, low, jnp.asarray(high) + 1)
+        sizes = jax.random.randint(size_rng, (batch_size,), low, jnp.asarray(high) + 1)
         return jax.vmap(self.one)(jax.random.split(rng, batch_size), sizes)
 
     def one(self, rng: Array, size: Array) -> Batch:
