@@ -57,7 +57,7 @@ def by_hand(params, config, carry):
             for n in live:
                 bias = 0.0
                 if memory.salience is not None:
-                    decay = reference.softplus(scalars["decay"][g])
+                    decay = reference.decay_of(params, g)
                     bias = memory.salience[b, g, n] - decay * memory.age[b, g, n]
                 logits.append(vector @ memory.keys[b, r, n] + bias)
             weights = reference.softmax(np.array(logits, np.float64))[1:]
