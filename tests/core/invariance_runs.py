@@ -39,8 +39,20 @@ CONFIGS = {
     "blocks": replace(SALIENCE, num_blocks=2),
     "source": replace(FIFO, source=True),
     "pointed": replace(SALIENCE, copy=True, read=False, key_from=("input", "current")),
+    "read least": replace(LSTM, memory=core.SlotMemory(SLOTS, core.LeastUsed())),
+    "top_k": replace(LSTM, memory=core.SlotMemory(SLOTS, core.TopK()), num_blocks=2),
+    "gated": replace(LSTM, memory=core.SlotMemory(SLOTS, core.Gated()), copy=True),
+    "matrix": replace(LSTM, memory=core.MatrixMemory()),
 }
 BACKENDS = ("loop", "scan", "rollback", "remat")
+
+
+def backends_of(name):
+    """Each of the first; of the others, which take long, the one of a training run."""
+    last = {"read least": ["rollback"], "top_k": ["rollback"]}
+    last |= {"gated": ["remat"], "matrix": ["remat"]}
+    return last.get(name, BACKENDS)
+
 
 # What leads with time, and what stands there in padding.
 PADDING = {
@@ -129,6 +141,11 @@ def make(name):
         "carry": jax.tree.map(lambda leaf: weighting(leaf.shape), floats),
         "hidden": weighting((LENGTH, BATCH, config.hidden_dim)),
     }
+    memory = weights["carry"].memory
+    if memory is not None and memory.usage is not None:
+        # It only ranks slots, and has no gradient.
+        memory = memory._replace(usage=np.zeros_like(memory.usage))
+        weights["carry"] = weights["carry"]._replace(memory=memory)
     if config.reads:
         seen = config.num_heads * config.value_dim
         given["read_mask"] = rng.normal(size=(BATCH, seen))

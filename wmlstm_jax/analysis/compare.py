@@ -9,6 +9,7 @@ from wmlstm_jax.analysis.scores import score
 from wmlstm_jax.inference import Sample
 from wmlstm_jax.metrics import markdown_table
 from wmlstm_jax.models import ModelConfig
+from wmlstm_jax.models.sizes import nearest_width
 from wmlstm_jax.training.config import TrainConfig
 from wmlstm_jax.training.loop import train
 from wmlstm_jax.training.run import build
@@ -27,17 +28,10 @@ def match_size(config: ModelConfig, wanted: int, vocab_size: int) -> ModelConfig
       vocab_size: V.
     """
 
-    def excess(hidden_dim: int) -> int:
-        return num_params(replace(config, hidden_dim=hidden_dim), vocab_size) - wanted
+    def count(hidden_dim: int) -> int:
+        return num_params(replace(config, hidden_dim=hidden_dim), vocab_size)
 
-    low, high = 1, 2
-    while excess(high) < 0:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if excess(middle) < 0 else (low, middle)
-    nearest = min((low, high), key=lambda hidden_dim: abs(excess(hidden_dim)))
-    return replace(config, hidden_dim=nearest)
+    return replace(config, hidden_dim=nearest_width(count, wanted))
 
 
 def matched_lstm(config: ModelConfig, vocab_size: int) -> ModelConfig:

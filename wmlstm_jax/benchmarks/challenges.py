@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from wmlstm_jax.benchmarks.gpt import GPTConfig
 from wmlstm_jax.benchmarks.learning import Course, count_params
 from wmlstm_jax.models import ModelConfig
+from wmlstm_jax.models.sizes import nearest_width
 from wmlstm_jax.tasks import (
     AssociativeRecall,
     Copy,
@@ -143,24 +144,17 @@ def contestants(
     named[LSTM] = replace(memory, num_slots=0)
     wanted = max(count_params(model, form) for model in named.values())
     models: dict[str, ModelConfig | GPTConfig] = {
-        name: _grown(model, form, wanted) for name, model in named.items()
+        name: _sized(model, "hidden_dim", form, wanted) for name, model in named.items()
     }
-    models[GPT] = _transformer(width, form, wanted)
+    gpt = GPTConfig(width, num_heads=2, num_layers=2, mlp_dim=1, vocab_size=0)
+    models[GPT] = _sized(gpt, "mlp_dim", form, wanted)
     return models
 
 
-def _grown(model: ModelConfig, form: Form, wanted: int) -> ModelConfig:
-    """The same with the hidden width at which its size is nearest."""
-    smaller = model
-    while count_params(model, form) < wanted:
-        smaller, model = model, replace(model, hidden_dim=model.hidden_dim + 1)
-    near = (smaller, model)
-    return min(near, key=lambda each: abs(count_params(each, form) - wanted))
+def _sized(model, field: str, form: Form, wanted: int):
+    """The same with the width at which its size is nearest."""
 
+    def count(width: int) -> int:
+        return count_params(replace(model, **{field: width}), form)
 
-def _transformer(width: int, form: Form, wanted: int) -> GPTConfig:
-    """Two layers, and the inner width at which they are as large as wanted."""
-    model = GPTConfig(width, num_heads=2, num_layers=2, mlp_dim=1, vocab_size=0)
-    while count_params(model, form) < wanted:
-        model = replace(model, mlp_dim=model.mlp_dim + 1)
-    return model
+    return replace(model, **{field: nearest_width(count, wanted)})

@@ -172,11 +172,16 @@ def sanitize(carry: Carry) -> Carry:
 
 
 def note_read_of(valid: Array, after: Memory, before: Memory) -> Memory:
-    """The memory after a read, whose traces count in valid rows only."""
+    """The memory after a read, whose traces count in valid rows only.
+
+    Usage only ever ranks slots, so it has no gradient.
+    """
     for field in ("usage", "weights"):
         new, old = getattr(after, field), getattr(before, field)
         if new is not None:
             kept = jnp.where(valid[:, None, None], new, old)
+            if field == "usage":
+                kept = jax.lax.stop_gradient(kept)
             after = after._replace(**{field: kept})
     return after
 
