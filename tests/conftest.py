@@ -5,11 +5,16 @@ from pathlib import Path
 
 # Before JAX is imported. A GPU machine names its platform: JAX_PLATFORMS=cuda,cpu.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-_DEVICES = "--xla_force_host_platform_device_count=8"
-if _DEVICES not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}".strip()
-# Most of the time goes into compiling small programs, many of them twice: what one
-# worker or script compiled, no other has to, and neither has the next run.
+for _flag in (
+    "--xla_force_host_platform_device_count=8",
+    # Most of the time goes into compiling small programs, half of that into making
+    # them fast.
+    "--xla_backend_optimization_level=0",
+):
+    if _flag not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}".strip()
+# And many are compiled twice: what one worker or script compiled, no other has to, and
+# neither has the next run.
 _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

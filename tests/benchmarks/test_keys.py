@@ -1,9 +1,6 @@
 import itertools
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,26 +8,19 @@ import jax
 import numpy as np
 import pytest
 
+from tests.processes import ROOT, run_python
 from wmlstm_jax.benchmarks import keys, provenance
 from wmlstm_jax.core import CellConfig, SlotMemory
 from wmlstm_jax.tasks import MultiQueryRecall
 
-ROOT = Path(__file__).parents[2]
 CELL = CellConfig(input_dim=4, hidden_dim=4)
 TASK = MultiQueryRecall(1, 1, num_pairs=1, num_queries=1, length=6)
 SETTINGS = replace(keys.QUICK, task=TASK, cell=CELL, max_steps=5)
 
 
 def module(*options):
-    """Runs the benchmark as people do, on one device."""
-    command = [sys.executable, "-W", "error", "-m", "wmlstm_jax.benchmarks.keys"]
-    return subprocess.run(
-        [*command, *map(str, options)],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-    )
+    """The benchmark, in which a warning is an error."""
+    return run_python("-W", "error", "-m", "wmlstm_jax.benchmarks.keys", *options)
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ COURSE = Course(
 @pytest.mark.parametrize("model", [MODEL, GPT], ids=["ours", "gpt"])
 @pytest.mark.parametrize("task", [Copy(3, num_bits=2), ParityCheck(4)], ids=["v", "t"])
 def test_both_models_take_both_kinds_of_input(model, task):
-    init, apply = build(model, task.form)
+    init, apply = map(jax.jit, build(model, task.form))
     params = init(jax.random.key(0))
     batch = task.sample(jax.random.key(1), 3)
     outputs = apply(params, batch.inputs)
@@ -49,12 +49,15 @@ def test_a_gpt_gives_step_by_step_what_it_gives_at_once():
     params = init_gpt(jax.random.key(0), config)
     params["embedding"] = 9 * params["embedding"]
     tokens = np.random.default_rng(0).integers(0, 5, (2, 6))
-    features = gpt_features(config, params, params["embedding"][tokens])
+    features = jax.jit(gpt_features, static_argnums=0)(
+        config, params, params["embedding"][tokens]
+    )
     logits = features @ params["embedding"].T + params["output_bias"]
     empty = tuple(np.zeros((4, 4, 6), np.float32) for _ in range(2))
     cache = Cache(empty, empty, np.int32(0))
+    step = jax.jit(gpt_step, static_argnums=0)
     for place in range(6):
-        cache, log_probs = gpt_step(config, params, cache, tokens[:, place])
+        cache, log_probs = step(config, params, cache, tokens[:, place])
         wanted = jax.nn.log_softmax(logits[:, place])
         np.testing.assert_allclose(log_probs, wanted, rtol=1e-4, atol=1e-5)
 

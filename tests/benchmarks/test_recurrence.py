@@ -1,18 +1,14 @@
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from tests.processes import run_python
 from wmlstm_jax.benchmarks import cost, peers, recurrence, sweeps
 from wmlstm_jax.benchmarks.sweeps import ROLLBACK, SCAN, TORCH, Case, Shape, Sweep
 
-ROOT = Path(__file__).parents[2]
 NNX, DNC = "nnx.LSTMCell", "dnc.DNC"
 TINY = replace(sweeps.TINY, num_slots=3)
 
@@ -205,14 +201,8 @@ def test_results(tmp_path, capsys, monkeypatch):
 
 
 def test_an_unknown_sweep_is_refused(tmp_path):
-    command = [sys.executable, "-m", "wmlstm_jax.benchmarks.recurrence"]
-    done = subprocess.run(
-        [*command, "--sweep=everything", f"--out={tmp_path}"],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-    )
+    module = "wmlstm_jax.benchmarks.recurrence"
+    done = run_python("-m", module, "--sweep=everything", f"--out={tmp_path}")
     assert done.returncode == 2
     assert done.stderr.startswith("Error:") and "--sweep" in done.stderr
     assert not list(tmp_path.iterdir())

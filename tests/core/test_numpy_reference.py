@@ -1,5 +1,7 @@
 """Every backend gives what the NumPy float64 reference gives, gradients included."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +39,17 @@ per_run = pytest.mark.parametrize(
         if backend != "rollback" or s.policy not in ("gated", "matrix")
     ],
 )
+
+
+step = jax.jit(core.step, static_argnums=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _steps_are_compiled():
+    """The loop is one over compiled steps: op by op it takes long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[core.unroll.__module__], "step", step)
+        yield
 
 
 def config_of(s: reference.Settings) -> core.CellConfig:
@@ -113,7 +126,7 @@ def run(name, backend, moved=None, unroll=1):
 
 
 def compiled(backend, function):
-    """Jitted, but for the Python loop, which runs faster than it compiles."""
+    """Jitted, but for the Python loop, of which the steps are."""
     return function if backend == "loop" else quick_jit(function)
 
 

@@ -1,13 +1,10 @@
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.processes import ROOT, run_python
+
 CONFIGS = sorted(
     path.relative_to(ROOT)
     for path in (ROOT / "configs").glob("*.py")
@@ -16,26 +13,15 @@ CONFIGS = sorted(
 CONFIG = "--config=configs/lm_embedded.py:smoke"
 
 
-def script(name, *flags):
-    """Runs a script as people do, on one device."""
-    return subprocess.run(
-        [sys.executable, name, *map(str, flags)],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-    )
-
-
 @pytest.mark.parametrize("path", CONFIGS, ids=str)
 def test_every_config_trains_and_generates(path, tmp_path):
     config, workdir = f"--config={path}:smoke", f"--workdir={tmp_path}/run"
-    trained = script("train.py", config, workdir)
+    trained = run_python("train.py", config, workdir)
     assert trained.returncode == 0, trained.stderr
     assert "step 2/2 | loss " in trained.stdout
     assert "bits per byte" in trained.stdout
     assert trained.stderr == ""
-    scored = script("eval.py", config, workdir)
+    scored = run_python("eval.py", config, workdir)
     assert scored.returncode == 0, scored.stderr
     assert "| validation" in scored.stdout
     assert json.loads((tmp_path / "run" / "eval.json").read_text())["scores"]
@@ -45,13 +31,13 @@ def test_every_config_trains_and_generates(path, tmp_path):
 def workdir(tmp_path_factory):
     """The flag that names a finished run."""
     flag = f"--workdir={tmp_path_factory.mktemp('scripts')}/run"
-    assert script("train.py", CONFIG, flag).returncode == 0
+    assert run_python("train.py", CONFIG, flag).returncode == 0
     return flag
 
 
 def test_a_text_is_generated_as_the_flags_say(workdir):
     def generated(*flags):
-        result = script("eval.py", workdir, "--generate=The for", *flags)
+        result = run_python("eval.py", workdir, "--generate=The for", *flags)
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith("The for")
         return result.stdout
@@ -65,7 +51,7 @@ def test_a_text_is_generated_as_the_flags_say(workdir):
 
 def test_a_memory_is_drawn(workdir, tmp_path):
     picture = tmp_path / "memory.png"
-    result = script("eval.py", workdir, f"--inspect={picture}", "--text=The for")
+    result = run_python("eval.py", workdir, f"--inspect={picture}", "--text=The for")
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"The memory at work: {picture}\n"
     assert picture.stat().st_size
@@ -87,7 +73,7 @@ def test_a_memory_is_drawn(workdir, tmp_path):
     ],
 )
 def test_a_mistake_is_one_sentence(name, flags, message, tmp_path):
-    result = script(name, f"--workdir={tmp_path}/run", *flags)
+    result = run_python(name, f"--workdir={tmp_path}/run", *flags)
     assert result.returncode == 2
     assert result.stderr.startswith("Error: ")
     assert message in result.stderr
@@ -108,7 +94,7 @@ def test_a_text_that_cannot_be_used_is_one_sentence(content, flags, message, tmp
     text, workdir = tmp_path / "text.txt", tmp_path / "run"
     text.write_bytes(content)
     source = ["--config.data.source=file", f"--config.data.path={text}"]
-    result = script("train.py", CONFIG, f"--workdir={workdir}", *source, *flags)
+    result = run_python("train.py", CONFIG, f"--workdir={workdir}", *source, *flags)
     assert result.returncode == 2
     assert result.stderr.startswith("Error: ") and message in result.stderr
     assert len(result.stderr.splitlines()) == 1
@@ -117,7 +103,7 @@ def test_a_text_that_cannot_be_used_is_one_sentence(content, flags, message, tmp
 
 def test_another_config_in_the_workdir_is_refused_and_named(workdir):
     for name in ("train.py", "eval.py"):
-        result = script(name, CONFIG, "--config.seed=5", workdir)
+        result = run_python(name, CONFIG, "--config.seed=5", workdir)
         assert result.returncode == 2
         assert "another config (seed: 0, now 5)" in result.stderr
 
@@ -126,7 +112,7 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_made_up(workdir, tmp_path)
     copy = shutil.copytree(workdir.removeprefix("--workdir="), tmp_path / "run")
     (damaged,) = (copy / "checkpoints").glob("*/state/manifest.ocdbt")
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    result = script("eval.py", f"--workdir={copy}")
+    result = run_python("eval.py", f"--workdir={copy}")
     assert result.returncode == 2
     assert "manifest.ocdbt" in result.stderr
     assert "Error: no checkpoint in" in result.stderr
