@@ -55,12 +55,14 @@ def test_it_measures_and_resumes(config, tmp_path, monkeypatch, capsys):
         assert cells[-1] == f"{cache:.2f}"
     assert (out / "ablation.png").read_bytes().startswith(b"\x89PNG")
 
-    def again(*_, **__):
-        raise AssertionError("scored again")
+    def again(variant, *_):
+        raise AssertionError(f"{variant} is measured again")
 
-    monkeypatch.setattr(ablation, "score", again)
-    ablation.main(config, chosen, out)
+    monkeypatch.setattr(ablation, "measure", again)
+    ablation.main(config, chosen[1:], out)
     assert json.loads((out / "ablation.json").read_text())["results"] == [plain, both]
+    with pytest.raises(AssertionError, match="LSTM is measured again"):
+        ablation.main(replace(config, seed=1), chosen, out)
 
 
 def test_an_unknown_variant_is_refused(config, tmp_path):

@@ -6,8 +6,9 @@
 
 Every variant changes the model of the config in what its name says, and then its hidden
 width, so that it has as many parameters. Each is trained in a workdir of its own under
-`--out`: run again, the command goes on where it was, and `--only` leaves some of it to
-another machine. Scored is the validation text, as one stream; the test text is not
+`--out`: run again, the command goes on where it was. What `ablation.json` knows is not
+measured again, whatever became of the workdirs; so `--only` does a part today and the
+rest tomorrow. Scored is the validation text, as one stream; the test text is not
 touched.
 """
 
@@ -58,6 +59,9 @@ class Result(NamedTuple):
     num_params: int
     hidden_dim: int
     perplexity: dict[str, float]  # by the way of scoring; "" is as trained
+    seconds: float  # of training and scoring
+    about: dict[str, Any]  # `provenance`
+    settings: dict[str, Any]  # of the run: what it is known again by
 
 
 def configure(config: TrainConfig, names: list[str]) -> dict[str, TrainConfig]:
@@ -84,7 +88,7 @@ def measure(variant: str, config: TrainConfig, slots: int, out: Path) -> Result:
       slots: of the neural cache, where the variant has no memory.
       out: where its workdir is.
     """
-    workdir = out / re.sub(r"\W+", "_", variant)
+    workdir, began = out / re.sub(r"\W+", "_", variant), time.perf_counter()
     scores = workdir / "eval.json"
     train(config, workdir)
     if not scores.exists():
@@ -98,7 +102,18 @@ def measure(variant: str, config: TrainConfig, slots: int, out: Path) -> Result:
         num_params(config.model, build(config).tokenizer.vocab_size),
         config.model.hidden_dim,
         {row["way"]: row["perplexity"] for row in rows},
+        time.perf_counter() - began,
+        provenance(),
+        to_settings(config),
     )
+
+
+def read_results(path: Path) -> dict[str, Result]:
+    """What was measured before, by variant; nothing where there is no file."""
+    if not path.exists():
+        return {}
+    results = json.loads(path.read_text())["results"]
+    return {each["variant"]: Result(**each) for each in results}
 
 
 def table(results: list[Result]) -> str:
@@ -149,25 +164,25 @@ def main(config: TrainConfig, only: list[str], out: str | Path) -> None:
     for name in only:
         if name not in VARIANTS:
             raise ValueError(f"--only={name} is no variant; there are {[*VARIANTS]}.")
-    out, began, results = results_dir(out), time.perf_counter(), []
-    chosen = only or list(VARIANTS)
-    variants = configure(config, chosen)
+    out = results_dir(out)
+    path = out / "ablation.json"
+    known, chosen = read_results(path), only or list(VARIANTS)
+    variants = configure(config, [n for n in VARIANTS if n in {*known, *chosen}])
+    # In JSON a tuple is a list.
+    wanted = {n: json.loads(json.dumps(to_settings(v))) for n, v in variants.items()}
+    known = {n: r for n, r in known.items() if r.settings == wanted.get(n)}
     progress = Progress(len(chosen))
-    for name in chosen:
-        slots = config.model.num_slots
-        results.append(measure(name, variants[name], slots, out))
-        found = results[-1].perplexity[""]
-        progress.say(len(results), f"{name} | validation perplexity {found:.2f}")
-    saved = {
-        **provenance(),
-        "seconds": time.perf_counter() - began,
-        "config": to_settings(config),
-        "variants": {name: VARIANTS[name] for name in chosen},
-        "results": [each._asdict() for each in results],
-    }
-    (out / "ablation.json").write_text(json.dumps(saved, indent=1) + "\n")
+    for done, name in enumerate(chosen, 1):
+        if name not in known:
+            slots = config.model.num_slots
+            known[name] = measure(name, variants[name], slots, out)
+        found = known[name].perplexity[""]
+        progress.say(done, f"{name} | validation perplexity {found:.2f}")
+        results = [known[name] for name in VARIANTS if name in known]
+        saved = {"results": [each._asdict() for each in results]}
+        path.write_text(json.dumps(saved, indent=1) + "\n")
     plot(results, out / "ablation.png")
-    print(f"\n{table(results)}\n\nResults: {out}/ablation.json, {out}/ablation.png")
+    print(f"\n{table(results)}\n\nResults: {path}, {out}/ablation.png")
 
 
 if __name__ == "__main__":
