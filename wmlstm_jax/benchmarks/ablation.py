@@ -29,6 +29,7 @@ from wmlstm_jax.metrics import markdown_table
 from wmlstm_jax.training.command_line import define_config, given_config, run_script
 from wmlstm_jax.training.config import TrainConfig, to_settings
 from wmlstm_jax.training.loop import train
+from wmlstm_jax.training.manifest import write_whole
 from wmlstm_jax.training.run import build
 from wmlstm_jax.training.state import num_params
 from wmlstm_jax.training.trained import load
@@ -180,7 +181,7 @@ def main(config: TrainConfig, only: list[str], out: str | Path) -> None:
         progress.say(done, f"{name} | validation perplexity {found:.2f}")
         results = [known[name] for name in VARIANTS if name in known]
         saved = {"results": [each._asdict() for each in results]}
-        path.write_text(json.dumps(saved, indent=1) + "\n")
+        write_whole(path, json.dumps(saved, indent=1) + "\n")
     plot(results, out / "ablation.png")
     print(f"\n{table(results)}\n\nResults: {path}, {out}/ablation.png")
 

@@ -123,6 +123,12 @@ class CellConfig:
             )
 
     @property
+    def slots(self) -> SlotMemory:
+        """The memory, for those who are asked only where it has slots."""
+        assert isinstance(self.memory, SlotMemory)
+        return self.memory
+
+    @property
     def holds(self) -> bool:
         """Whether there is anything to read or to point at."""
         return self.memory.num_slots > 0 or self.source

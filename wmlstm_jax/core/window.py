@@ -55,7 +55,7 @@ def open_window(
 
     def columns(leaf, dtype):
         """`[C, B, R, ..]` to `[B, R, I, ..]`, a request for every slot it went to."""
-        items = jnp.moveaxis(config.memory.stored(leaf, dtype), 0, 2)
+        items = jnp.moveaxis(config.slots.stored(leaf, dtype), 0, 2)
         return jnp.repeat(items, copies, axis=2)
 
     def beside(leaf, items):
@@ -100,7 +100,7 @@ def mixed_items(
     config: CellConfig, evicted: Evicted, request: Request, epoch: Array
 ) -> dict[str, Array]:
     """What slots hold after a write that mixes: keys and values `[B, R, k, width]`."""
-    memory, items = config.memory, {}
+    memory, items = config.slots, {}
     for field, fresh in (("keys", request.key), ("values", request.value)):
         old = getattr(evicted, field)
         if old is not None and fresh is not None:
@@ -119,7 +119,7 @@ def undo_all(config: CellConfig, end: Memory, evicted: Evicted) -> Memory:
     """The memory before the writes that evicted this; leaves lead with C."""
 
     def back(memory, evicted):
-        return config.memory.undo(memory, evicted), None
+        return config.slots.undo(memory, evicted), None
 
     return jax.lax.scan(back, end, evicted, reverse=True)[0]
 
