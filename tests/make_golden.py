@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tests import numpy_reference as reference
+from tests.numpy_parts import SCORED
 from tests.numpy_reference import Settings
 
 FOLDER = Path(__file__).parent / "golden"
@@ -37,6 +38,9 @@ CASES = {
     "salience": Settings(**SMALL, policy="salience", key_from=("input",)),
     "salience_blocks_copy": Settings(
         **SMALL, policy="salience", num_blocks=2, copy=True
+    ),
+    "selective_ordered": Settings(
+        **ROOMY, policy="selective", read_modes=("content", 0, 1, -1), copy=True
     ),
     "least_recently_read": Settings(
         **SMALL, policy="least_recently_read", num_blocks=2, copy=True
@@ -80,10 +84,13 @@ def make_params(rng, s: Settings) -> dict:
     }
     if len(s.read_modes) > 1:
         add("modes", M, ("input", "hidden"))
-    if s.policy == "salience":
+    if s.policy in SCORED:
         add("salience", 1, ("input", "hidden"))
         # Slow decay: newcomers are refused too, and not only slots overwritten.
         memory["decay"] = rng.normal(size=G) - 4
+    if s.policy == "selective":
+        # Around the threshold, so that some are refused and some are not.
+        params["bias"]["salience"] -= 2
     if s.policy != "matrix":
         memory["null_logit"] = rng.normal(size=s.num_heads)
     if s.policy in ("top_k", "gated", "matrix"):
@@ -124,7 +131,7 @@ def differentiable(s: Settings) -> tuple[str, ...]:
     names = ("hidden", "cell")
     if s.num_slots:
         names += ("values",) if s.policy == "matrix" else ("keys", "values")
-    if s.policy == "salience":
+    if s.policy in SCORED:
         names += ("salience",)
     if len(s.read_modes) > 1:
         names += ("weights",)

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SCORED = ("salience", "selective")
+"""Policies whose slots have a salience."""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tests.numpy_parts import (
+    SCORED,
     Settings,
     affine,
     decay_of,
@@ -30,7 +31,7 @@ __all__ = ["Settings", "empty_state", "finite_difference", "step", "unroll"]
 
 def bias(params, s, row, g, n):
     """What is added to the logit of a slot: its worth, where slots have one."""
-    if s.policy != "salience":
+    if s.policy not in SCORED:
         return 0.0
     age = row.clock - row.written[g, n]
     return row.salience[g, n] - decay_of(params, g) * age

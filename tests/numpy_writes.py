@@ -3,6 +3,7 @@
 import numpy as np
 
 from tests.numpy_parts import (
+    SCORED,
     affine,
     decay_of,
     heads_of,
@@ -25,7 +26,9 @@ def note_read(s, row, g):
 def victim(params, s, row, g, salience):
     """The slot that a write to group `g` replaces; None when nothing is written."""
     free = [n for n in range(s.num_slots) if not row.pinned[g, n]]
-    if s.policy == "fifo":
+    if s.policy == "selective" and salience < -2:
+        return None
+    if s.policy in ("fifo", "selective"):
         ring = [(row.head[g] + place) % s.num_slots for place in range(s.num_slots)]
         return next((n for n in ring if n in free), None)
     for n in free:
@@ -67,7 +70,7 @@ def write(params, s, row, g, x, h_before, h_after, tag):
         mix(params, s, row, g, [rms(key) for key in keys], values, *scores, tag)
         return
     salience = 0.0
-    if s.policy == "salience":
+    if s.policy in SCORED:
         salience = affine(params, "salience", g, input=x, hidden=h_before)[0]
         salience = 8 * np.tanh(salience / 8)
     slot = victim(params, s, row, g, salience)

@@ -39,6 +39,11 @@ CONFIGS = {
     "blocks": replace(SALIENCE, num_blocks=2),
     "source": replace(FIFO, source=True),
     "pointed": replace(SALIENCE, copy=True, read=False, key_from=("input", "current")),
+    "selective": replace(
+        LSTM,
+        memory=core.SlotMemory(SLOTS, core.SelectiveFifo(threshold=0.0)),
+        read_modes=("content", 0, 1, -1),
+    ),
     "read least": replace(LSTM, memory=core.SlotMemory(SLOTS, core.LeastUsed())),
     "top_k": replace(LSTM, memory=core.SlotMemory(SLOTS, core.TopK()), num_blocks=2),
     "gated": replace(LSTM, memory=core.SlotMemory(SLOTS, core.Gated()), copy=True),
@@ -49,7 +54,7 @@ BACKENDS = ("loop", "scan", "rollback", "remat")
 
 def backends_of(name):
     """Each of the first; of the others, which take long, the one of a training run."""
-    last = {"read least": ["rollback"], "top_k": ["rollback"]}
+    last = dict.fromkeys(("selective", "read least", "top_k"), ["rollback"])
     last |= {"gated": ["remat"], "matrix": ["remat"]}
     return last.get(name, BACKENDS)
 

@@ -18,6 +18,7 @@ T, B, D, H, R, K, W, N = 7, 2, 2, 4, 4, 3, 2, 3
 POLICIES = (
     core.Fifo(),
     core.Salience(),
+    core.SelectiveFifo(threshold=-4.0),
     core.LeastRecentlyRead(),
     core.LeastUsed(),
 )

@@ -168,7 +168,7 @@ def test_a_row_alone_and_token_by_token(name, x64):
     # So the tests of this file were about memories that overflow.
     assert (overwritten > 0) == (name != "lstm")
     # Who is mixed in for less than half does not give its slot its tag and age.
-    refusing = ("salience", "blocks", "pointed", "top_k", "gated")
+    refusing = ("salience", "blocks", "pointed", "selective", "top_k", "gated")
     assert (refused > 0) == (name in refusing)
 
 

@@ -1,6 +1,7 @@
 """What each policy discards, how policies compare, and that anyone may write one."""
 
 import functools
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -58,6 +59,15 @@ def test_fifo_goes_around_the_ring():
     chosen, memory = choices(small_cell(), requests)
     assert chosen == [[0, 1, 2, 0, 1, 2], [0, -1, 1, 2, 0, 1]]
     np.testing.assert_array_equal(memory.head, [[0], [2]])
+
+
+def test_a_selective_fifo_gives_no_place_to_what_it_refuses():
+    config = small_cell(core.SelectiveFifo(threshold=-0.5))
+    told = [0.0, -0.5, -0.75, 3.0, -8.0, -0.25]
+    chosen, memory = choices(config, [ask(salience=worth) for worth in told])
+    assert chosen == [[0, 1, -1, 2, -1, 0]] * B
+    np.testing.assert_array_equal(memory.head, [[1]] * B)
+    np.testing.assert_array_equal(memory.written[0, 0], [5, 1, 3])
 
 
 def test_fifo_passes_over_pins_and_keeps_the_order_of_the_others():
@@ -173,7 +183,7 @@ def test_who_ranks_by_reads_must_read():
 
 @per_policy
 def test_settings_compare_by_value(policy):
-    same, config = type(policy)(), small_cell(policy)
+    same, config = replace(policy), small_cell(policy)
     assert policy == same and hash(policy) == hash(same)
     assert core.SlotMemory(N, policy=same) == config.memory
     assert config == small_cell(same) and hash(config) == hash(small_cell(same))
@@ -203,7 +213,7 @@ def test_a_cell_computes_what_its_policy_declares(policy):
     config = small_cell(policy, num_blocks=2)
     params, memory = random_params(config), config.memory.init(config, B)
     declared = "salience" in policy.request_fields
-    assert declared == (policy == core.Salience())
+    assert declared == isinstance(policy, core.Salience | core.SelectiveFifo)
     for origin in ("input", "hidden", "bias"):
         assert ("salience" in params[origin]) == declared
     assert ("decay" in params["memory"]) == declared

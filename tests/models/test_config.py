@@ -9,6 +9,7 @@ from wmlstm_jax.core import (
     LeastUsed,
     MatrixMemory,
     Salience,
+    SelectiveFifo,
     SlotMemory,
     TopK,
 )
@@ -24,6 +25,7 @@ def test_only_the_last_layer_copies():
     ("name", "policy"),
     [
         ("fifo", Fifo()),
+        ("selective", SelectiveFifo()),
         ("salience", Salience()),
         ("least_recently_read", LeastRecentlyRead()),
         ("least_used", LeastUsed()),

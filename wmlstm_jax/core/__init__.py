@@ -13,6 +13,7 @@ from wmlstm_jax.core.policies import (
     LeastUsed,
     Policy,
     Salience,
+    SelectiveFifo,
 )
 from wmlstm_jax.core.readout import readout
 from wmlstm_jax.core.source import fill
@@ -44,6 +45,7 @@ __all__ = [
     "Read",
     "Request",
     "Salience",
+    "SelectiveFifo",
     "SlotMemory",
     "Source",
     "TopK",

@@ -100,6 +100,31 @@ class Fifo(Policy):
 
 
 @dataclass(frozen=True)
+class SelectiveFifo(Fifo):
+    """A `Fifo` that refuses a newcomer whose salience is below a threshold.
+
+    What is refused takes no place in the ring: reads step along the written order from
+    one thing worth keeping to the next. As with `Salience`, `salience - decay * age` is
+    added to a slot's read logits: what is in the way of reads sinks, until its like is
+    not written any more.
+
+    Args:
+      threshold: the least salience that is written; low enough that at the start
+        nearly everything is.
+    """
+
+    request_fields: ClassVar[frozenset[str]] = frozenset({"salience"})
+    threshold: float = -2.0
+
+    def select(self, memory: Memory, request: Request) -> tuple[Array, Array]:
+        """The slot of `Fifo`, or none; see `Policy`."""
+        slots, weights = super().select(memory, request)
+        assert request.salience is not None
+        keep = request.salience[..., None] >= self.threshold
+        return slots, weights * keep
+
+
+@dataclass(frozen=True)
 class Salience(Policy):
     """Discards what matters least: of the slots *and the newcomer*, the lowest goes.
 

@@ -12,6 +12,7 @@ from wmlstm_jax.core import (
     MatrixMemory,
     Policy,
     Salience,
+    SelectiveFifo,
     SlotMemory,
     TopK,
 )
@@ -21,6 +22,7 @@ MATRIX = "matrix"
 
 POLICIES: dict[str, Callable[[], Policy]] = {
     "fifo": Fifo,
+    "selective": SelectiveFifo,
     "salience": Salience,
     "least_recently_read": LeastRecentlyRead,
     "least_used": LeastUsed,
