@@ -30,7 +30,7 @@ def drawn(request, config):
         lambda leaf: jnp.asarray(0.5 * rng.normal(size=leaf.shape), leaf.dtype),
         run.template.params,
     )
-    return Trained(run, 0, params, None)
+    return Trained(run, 0, params, None, {})
 
 
 @pytest.fixture

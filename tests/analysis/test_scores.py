@@ -2,12 +2,13 @@ import json
 import math
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
 
 from wmlstm_jax.analysis import score, score_table, write_scores
-from wmlstm_jax.training import train
+from wmlstm_jax.training import parse_config, train
 from wmlstm_jax.training.trained import load, on_one_device
 
 
@@ -79,6 +80,14 @@ def test_the_file_says_what_the_table_says(scores, trained, tmp_path):
     write_scores(load(trained, "latest"), scores, path)
     result = json.loads(path.read_text())
     assert result["checkpoint_step"] == 4
+    # All that the numbers depend on.
+    model = load(trained, "latest")
+    assert parse_config(result["settings"]) == model.run.config
+    assert result["num_params"] == sum(p.size for p in jax.tree.leaves(model.params))
+    assert result["training"]["text"] == model.run.corpus().origin
+    for about in result, result["training"]:
+        assert "commit" in about and about["versions"]["jax"] == jax.__version__
+        assert about["hardware"]["num_devices"] == jax.device_count()
     rows = score_table(scores).splitlines()[2:]
     assert len(rows) == len(result["scores"]) == 8
     for row, saved in zip(rows, result["scores"], strict=True):

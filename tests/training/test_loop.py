@@ -54,8 +54,13 @@ def assert_shown(workdir):
 def test_four_steps_equal_two_and_two_resumed(config, trained, workdir, capsys):
     """What is left of a run that was killed after step 2 is its checkpoint 2."""
     shutil.rmtree(workdir / "checkpoints" / "4")
+    with Checkpoints(workdir) as checkpoints:
+        seconds = checkpoints.about()["seconds"]
     train(config, workdir)
     assert "resumes from step 2" in capsys.readouterr().out
+    with Checkpoints(workdir) as checkpoints:
+        # Time adds up, and what is compiled by now takes less of it.
+        assert seconds < checkpoints.about()["seconds"] < 3 * seconds
     jax.tree.map(
         np.testing.assert_array_equal,
         last_state(config, trained),

@@ -26,7 +26,10 @@ from wmlstm_jax.analysis.neural_cache import (
 from wmlstm_jax.data import StreamWindows, batches
 from wmlstm_jax.metrics import Likelihood, markdown_table
 from wmlstm_jax.models.language_model import Carries
+from wmlstm_jax.training.config import to_settings
 from wmlstm_jax.training.manifest import write_whole
+from wmlstm_jax.training.provenance import provenance
+from wmlstm_jax.training.state import num_params
 from wmlstm_jax.training.trained import Trained, on_one_device
 
 SPLITS = ("validation", "test")
@@ -89,7 +92,7 @@ def score_table(scores: list[Score]) -> str:
 
 
 def write_scores(trained: Trained, scores: list[Score], path: Path) -> None:
-    """Keeps the scores as JSON, with the checkpoint that they are of.
+    """Keeps the scores as JSON, with all that they depend on.
 
     Raises:
       ValueError: the file cannot be written.
@@ -105,7 +108,18 @@ def write_scores(trained: Trained, scores: list[Score], path: Path) -> None:
         }
         for text, way, counts in scores
     ]
-    result = {"checkpoint_step": trained.step, "scores": rows}
+    config, about = trained.run.config, trained.about
+    result = {
+        **provenance(),
+        "settings": to_settings(config),
+        "num_params": num_params(config.model, trained.run.tokenizer.vocab_size),
+        "checkpoint_step": trained.step,
+        "training": {
+            name: about.get(name)
+            for name in ("seconds", "commit", "versions", "hardware", "text")
+        },
+        "scores": rows,
+    }
     write_whole(path, json.dumps(result, indent=2) + "\n")
 
 

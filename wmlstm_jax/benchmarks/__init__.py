@@ -1,18 +1,11 @@
 """Measurements: `python -m wmlstm_jax.benchmarks.<name> [--quick] [--out=DIR]`.
 
 Each prints a table and leaves `<name>.json` and `<name>.png` in `--out`. What they have
-in common is here: where results go, and what has to be known to repeat them.
+in common is here: where results go, and how progress is told.
 """
 
-import importlib.metadata
-import os
-import platform
-import subprocess
 import time
 from pathlib import Path
-from typing import Any
-
-import jax
 
 
 def results_dir(out: str | Path) -> Path:
@@ -62,48 +55,3 @@ class Progress:
             left = (self._said - self._began) * (self._total - done) / done
             line += f" | about {left / 60:.1f} min left"
         print(line, flush=True)
-
-
-def provenance() -> dict[str, Any]:
-    """What JSON has to say for a number to be judged: commit, versions, hardware."""
-    packages = ("wmlstm_jax", "jax", "jaxlib", "optax", "numpy")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    device = jax.devices()[0]
-    return {
-        "commit": _commit(),
-        "versions": {"python": platform.python_version(), **versions},
-        "hardware": {
-            "platform": device.platform,
-            "device": device.device_kind,
-            "num_devices": jax.device_count(),
-            "processor": _processor(),
-            "num_cores": os.cpu_count(),
-            "system": platform.platform(),
-        },
-    }
-
-
-def _commit() -> str | None:
-    """The commit of the source, "-dirty" if it was changed since; None without git."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
-def _processor() -> str:
-    """The name of the processor, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2] for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine()).strip()

@@ -24,12 +24,13 @@ from matplotlib.figure import Figure
 
 from wmlstm_jax.analysis import score, write_scores
 from wmlstm_jax.analysis.compare import match_size
-from wmlstm_jax.benchmarks import Progress, provenance, results_dir
+from wmlstm_jax.benchmarks import Progress, results_dir
 from wmlstm_jax.metrics import markdown_table
 from wmlstm_jax.training.command_line import define_config, given_config, run_script
 from wmlstm_jax.training.config import TrainConfig, to_settings
 from wmlstm_jax.training.loop import train
 from wmlstm_jax.training.manifest import write_whole
+from wmlstm_jax.training.provenance import provenance
 from wmlstm_jax.training.run import build
 from wmlstm_jax.training.state import num_params
 from wmlstm_jax.training.trained import load

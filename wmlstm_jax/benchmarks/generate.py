@@ -25,11 +25,12 @@ from absl import flags
 from flax import nnx
 from matplotlib.figure import Figure
 
-from wmlstm_jax.benchmarks import Progress, cost, provenance, results_dir
+from wmlstm_jax.benchmarks import Progress, cost, results_dir
 from wmlstm_jax.benchmarks.gpt import GPTConfig, fill_cache, gpt_step, init_gpt
 from wmlstm_jax.metrics import markdown_table
 from wmlstm_jax.models import LanguageModel, ModelConfig
 from wmlstm_jax.training.command_line import run_script
+from wmlstm_jax.training.provenance import provenance
 
 Array = jax.Array
 

@@ -26,12 +26,13 @@ import optax
 from absl import flags
 from matplotlib.figure import Figure
 
-from wmlstm_jax.benchmarks import Progress, provenance, results_dir
+from wmlstm_jax.benchmarks import Progress, results_dir
 from wmlstm_jax.core import CellConfig, SlotMemory, init_carry, init_params, unroll
 from wmlstm_jax.core.config import KEY_SOURCES
 from wmlstm_jax.metrics import markdown_table
 from wmlstm_jax.tasks import MultiQueryRecall, Task
 from wmlstm_jax.training.command_line import run_script
+from wmlstm_jax.training.provenance import provenance
 
 Array = jax.Array
 

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from wmlstm_jax.benchmarks import Progress, cached, provenance, results_dir
+from wmlstm_jax.benchmarks import Progress, cached, results_dir
 from wmlstm_jax.benchmarks.challenges import (
     CORE,
     LSTM,
@@ -33,6 +33,7 @@ from wmlstm_jax.benchmarks.report_card import table, write_card
 from wmlstm_jax.benchmarks.retention import tally
 from wmlstm_jax.models import ModelConfig
 from wmlstm_jax.training.command_line import run_script
+from wmlstm_jax.training.provenance import provenance
 
 CACHED = "LSTM + neural cache"
 TEST_SEED = 2**31 - 1

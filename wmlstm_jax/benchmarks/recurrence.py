@@ -20,7 +20,7 @@ from absl import flags
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from wmlstm_jax.benchmarks import Progress, cost, peers, provenance, results_dir
+from wmlstm_jax.benchmarks import Progress, cost, peers, results_dir
 from wmlstm_jax.benchmarks.sweeps import (
     MEMORIES,
     ROLLBACK,
@@ -35,6 +35,7 @@ from wmlstm_jax.benchmarks.sweeps import (
 )
 from wmlstm_jax.metrics import markdown_table
 from wmlstm_jax.training.command_line import run_script
+from wmlstm_jax.training.provenance import provenance
 
 PASSES = ("forward", "both")
 

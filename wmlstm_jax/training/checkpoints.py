@@ -89,7 +89,7 @@ class Checkpoints:
         Args:
           state: what to keep; may be donated right after. Whatever is there of this or
             a later step is replaced: training came from before it, as it is damaged.
-          about: what JSON can hold: config, tokeniser, text, data position.
+          about: what JSON can hold: config, tokeniser, text, data position, seconds.
           loss: on the validation text; decides which is the best.
         """
         self._wait()

@@ -1,5 +1,6 @@
 """The story of a run: build, go on where it stopped, train, validate, keep."""
 
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from wmlstm_jax.metrics import Likelihood
 from wmlstm_jax.training.checkpoints import Checkpoints, claim_workdir
 from wmlstm_jax.training.config import TrainConfig, to_settings
 from wmlstm_jax.training.progress import Journal, Progress
+from wmlstm_jax.training.provenance import provenance
 from wmlstm_jax.training.run import Evaluator, Run, build
 from wmlstm_jax.training.state import TrainState
 from wmlstm_jax.training.steps import StepMetrics, make_train_step
@@ -36,7 +38,7 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
       ValueError: a setting cannot be met, the workdir holds another run, or it cannot
         be written.
     """
-    workdir = Path(workdir)
+    workdir, began = Path(workdir), time.perf_counter()
     run = build(config)
     for split in ("train", "validation"):
         run.windows(split)  # Refuses a text that is too short, before anything is made.
@@ -46,9 +48,12 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
         restored = checkpoints.restore(run.template)
         if restored is not None:
             _check_text(restored.about["text"], run.corpus().origin)
+            # The time of all starts together, compilation and validation included.
+            began -= restored.about.get("seconds", 0.0)
         begun = run.first_state() if restored is None else restored.state
         start = int(begun.step)
         tokens = config.data.batch_size * config.data.window
+        about = _about(run)
         with (
             Journal(workdir, start) as journal,
             Progress(workdir.name, start, config.num_steps, tokens) as progress,
@@ -59,7 +64,8 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
                 step = int(state.step)
                 validation = validate(state.params)
                 _note_validation(step, validation, journal, progress)
-                checkpoints.save(state, _about(run, step), validation.loss)
+                about |= {"data_position": step, "seconds": time.perf_counter() - began}
+                checkpoints.save(state, about, validation.loss)
         if start == config.num_steps:
             validation = validate(begun.params)
     return Summary(config.num_steps, validation, checkpoints.directory)
@@ -114,11 +120,11 @@ def _check_text(was: dict[str, str], now: dict[str, str]) -> None:
         )
 
 
-def _about(run: Run, step: int) -> dict:
-    """What is saved beside the state."""
+def _about(run: Run) -> dict:
+    """What is saved beside the state, whatever the step."""
     return {
         "config": to_settings(run.config),
         "tokenizer": run.tokenizer.to_json(),
         "text": run.corpus().origin,
-        "data_position": step,
+        **provenance(),
     }

@@ -23,6 +23,7 @@ class Trained(NamedTuple):
     step: int
     params: dict
     checkpoint: Path
+    about: dict  # what the checkpoint holds beside the state
 
 
 def load(workdir: str | Path, which: str = "best") -> Trained:
@@ -45,7 +46,7 @@ def load(workdir: str | Path, which: str = "best") -> Trained:
     if restored is None:
         raise ValueError(f"{workdir} holds no checkpoint yet; train it with train.py.")
     path = checkpoints.directory / str(restored.step)
-    return Trained(run, restored.step, restored.state.params, path)
+    return Trained(run, restored.step, restored.state.params, path, restored.about)
 
 
 def on_one_device(params: dict) -> dict:
