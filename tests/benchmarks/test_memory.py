@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from wmlstm_jax import tasks
 from wmlstm_jax.benchmarks import memory, report_card
-from wmlstm_jax.benchmarks.challenges import CORE, WAYS, contestants
+from wmlstm_jax.benchmarks.challenges import CORE, REST, WAYS, contestants
 from wmlstm_jax.benchmarks.learning import count_params
 from wmlstm_jax.models import ModelConfig
 
@@ -22,8 +23,11 @@ def test_contestants_are_as_large(name):
 
 
 def test_there_are_eight_and_tests_have_room():
-    assert len(CORE) == 8
-    for challenge in CORE.values():
+    assert len(CORE) == 8 and not set(CORE) & set(REST)
+    asked = {type(each.course.task).__name__ for each in (CORE | REST).values()}
+    others = {"Batch", "Form", "SizedTask", "Task", "accuracy", "correct", "nats"}
+    assert asked == set(tasks.__all__) - others
+    for challenge in (CORE | REST).values():
         for _, test in challenge.tests:
             assert test.task.form == challenge.course.task.form
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wmlstm_jax.tasks import Batch, Copy, Form, correct, nats
+from wmlstm_jax.tasks import Batch, Copy, Form, accuracy, correct, nats
 
 SCORED = np.array([[True, False, True]])
 
@@ -38,6 +38,14 @@ def test_reals():
     assert correct(form, outputs, asked).tolist() == [[True, False, False]]
     wanted = (0.03**2 + 0.05**2) / 2
     assert float(nats(form, outputs, asked)) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_sequences_count_alike():
+    scored = jnp.array(
+        [[True, True, True, True], [True, False, False, False], [False] * 4]
+    )
+    right = jnp.array([[True, True, True, False], [False] * 4, [False] * 4])
+    assert float(accuracy(right, scored)) == (0.75 + 0) / 2
 
 
 def test_nothing_asked_is_nothing_lost():

@@ -16,7 +16,7 @@ from flax import nnx
 from wmlstm_jax.analysis.neural_cache import SHARES, SHARPNESS
 from wmlstm_jax.benchmarks.learning import sequence_model
 from wmlstm_jax.models import ModelConfig
-from wmlstm_jax.tasks import Form, Task
+from wmlstm_jax.tasks import Form, Task, accuracy
 
 Array = jax.Array
 Choice = tuple[float, float]
@@ -29,10 +29,10 @@ def can_answer(form: Form) -> bool:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _rights(
+def _accuracies(
     model: ModelConfig, task: Task, batch_size: int, params, rng: Array, choices: Array
 ):
-    """How many answers are right by each choice `[C, 2]`: `[C]`, and of how many."""
+    """The accuracy by each choice `[C, 2]`: `[C]`."""
     graph, _ = sequence_model(model, task.form)
     batch = task.sample(rng, batch_size)
     module = nnx.merge(graph, params)
@@ -46,15 +46,15 @@ def _rights(
     following = jnp.roll(batch.inputs, -1, axis=1)
     tokens = jax.nn.one_hot(following, task.form.num_outputs)
 
-    def count(choice):
+    def score(choice):
         sharpness, share = choice
         weights = jax.nn.softmax(sharpness * alike, where=seen)
         weights = jnp.where(seen.any(-1)[:, None], weights, 0)
         cached = jnp.einsum("bts,bsv->btv", weights, tokens)
         answers = ((1 - share) * alone + share * cached).argmax(-1)
-        return ((answers == batch.targets) & batch.scored).sum()
+        return accuracy((answers == batch.targets) & batch.scored, batch.scored)
 
-    return jax.lax.map(count, choices), batch.scored.sum()
+    return jax.lax.map(score, choices)
 
 
 def choose(
@@ -62,8 +62,8 @@ def choose(
 ) -> Choice:
     """Sharpness and share that answer best; `rng` is consumed."""
     choices = jnp.array(list(itertools.product(SHARPNESS, SHARES)))
-    rights, _ = _rights(model, task, batch_size, params, rng, choices)
-    sharpness, share = choices[int(jnp.argmax(rights))].tolist()
+    found = _accuracies(model, task, batch_size, params, rng, choices)
+    sharpness, share = choices[int(jnp.argmax(found))].tolist()
     return sharpness, share
 
 
@@ -75,6 +75,6 @@ def evaluate(
     rng: Array,
     choice: Choice,
 ) -> float:
-    """The share of right answers on fresh samples, with the cache."""
-    rights, count = _rights(model, task, batch_size, params, rng, jnp.array([choice]))
-    return float(rights[0] / count)
+    """The accuracy on fresh samples, with the cache."""
+    choices = jnp.array([choice])
+    return float(_accuracies(model, task, batch_size, params, rng, choices)[0])

@@ -7,15 +7,34 @@ from wmlstm_jax.benchmarks.learning import Course, count_params
 from wmlstm_jax.models import ModelConfig
 from wmlstm_jax.models.sizes import nearest_width
 from wmlstm_jax.tasks import (
+    Adding,
     AssociativeRecall,
+    BinaryAddition,
+    BinaryMultiplication,
+    BucketSort,
+    ComputeSqrt,
     Copy,
+    CycleNavigation,
+    Dialogues,
+    DuplicateString,
+    EvenPairs,
     ForgettingRecall,
     Form,
+    MissingDuplicate,
+    ModularArithmetic,
+    ModularArithmeticBrackets,
     MultiQueryRecall,
     NoisyRecall,
+    OddsFirst,
+    ParityCheck,
+    PrioritySort,
+    RepeatCopy,
     ReverseString,
     SelectiveCopy,
+    SolveEquation,
+    StackManipulation,
     StateTracking,
+    Stories,
     Task,
 )
 
@@ -96,6 +115,11 @@ def recall(length: int, num_pairs: int, num_keys: int, **settings) -> MultiQuery
     )
 
 
+def group(name: str):
+    """State tracking in a group, given its sizes."""
+    return lambda size, **more: StateTracking(size, group=name, **more)
+
+
 CORE = {
     "copy": sized(Copy, (1, 20), [(40, 40), (100, 100)], 64, True),
     "associative recall": sized(AssociativeRecall, (2, 6), [(12, 12)], 64, True),
@@ -106,12 +130,53 @@ CORE = {
     "noisy recall": sized(NoisyRecall, (32, 32), [(64, 64)], 16, False),
     "selective copy": sized(SelectiveCopy, (64, 64), [(223, 223)], 16, False),
     "reverse": sized(ReverseString, (1, 40), [(41, 100)], 64, True),
-    "S3": sized(
-        lambda size, **more: StateTracking(size, group="S3", **more),
-        (1, 32), [(128, 128)], 16, False,
-    ),
-}  # fmt: skip
+    "S3": sized(group("S3"), (1, 32), [(128, 128)], 16, False),
+}
 """The eight tasks of the core card."""
+
+
+def zoology(length: int, num_pairs: int, slots: int) -> Challenge:
+    """A setting of Arora et al. 2023, whose vocabulary has 8,192 tokens."""
+    task = recall(length, num_pairs, 4096)
+    course = Course(task, num_steps=4000, batch_size=64)
+    return Challenge(course, slots, ((f"{num_pairs} pairs", Test(task)),), True)
+
+
+def chomsky(kind) -> Challenge:
+    """A task of Delétang et al. 2023: trained to 40, tested on 41 to 500."""
+    return sized(kind, (1, 40), [(41, 500)], 96, True, num_steps=6000)
+
+
+REST = {
+    "repeat copy": sized(RepeatCopy, (1, 10), [(20, 20)], 128, True),
+    "priority sort": sized(PrioritySort, (1, 16), [(24, 24)], 64, True),
+    "adding": sized(Adding, (2, 50), [(200, 200)], 16, False),
+    "parity": sized(group("parity"), (1, 64), [(256, 256), (2048, 2048)], 16, False),
+    "S3, to 64": sized(group("S3"), (1, 64), [(256, 256), (2048, 2048)], 16, False),
+    "S5": sized(group("S5"), (1, 32), [(128, 128)], 16, False),
+    "recall of Zoology, 64": zoology(64, 4, 64),
+    "recall of Zoology, 128": zoology(128, 8, 128),
+    "recall of Zoology, 256": zoology(256, 16, 256),
+    "recall of Zoology, 512": zoology(512, 64, 512),
+    "stories": sized(Stories, (2, 10), [(20, 20)], 128, True),
+    "dialogues": sized(Dialogues, (1, 10), [(20, 20), (50, 50)], 128, True),
+    "even pairs": chomsky(EvenPairs),
+    "modular arithmetic": chomsky(ModularArithmetic),
+    "parity check": chomsky(ParityCheck),
+    "cycle navigation": chomsky(CycleNavigation),
+    "stack manipulation": chomsky(StackManipulation),
+    "reverse string": chomsky(ReverseString),
+    "modular arithmetic, brackets": chomsky(ModularArithmeticBrackets),
+    "solve equation": chomsky(SolveEquation),
+    "duplicate string": chomsky(DuplicateString),
+    "missing duplicate": chomsky(MissingDuplicate),
+    "odds first": chomsky(OddsFirst),
+    "binary addition": chomsky(BinaryAddition),
+    "binary multiplication": chomsky(BinaryMultiplication),
+    "compute sqrt": chomsky(ComputeSqrt),
+    "bucket sort": chomsky(BucketSort),
+}
+"""What `--full` asks beside them; it is not bound to minutes a run."""
 
 TINY = {
     "copy": sized(

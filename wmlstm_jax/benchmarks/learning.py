@@ -18,7 +18,7 @@ from flax import nnx
 
 from wmlstm_jax.benchmarks.gpt import GPTConfig, gpt_features, init_gpt
 from wmlstm_jax.models import ModelConfig, SequenceModel
-from wmlstm_jax.tasks import Form, Task, correct, nats
+from wmlstm_jax.tasks import Form, Task, accuracy, correct, nats
 
 Array = jax.Array
 
@@ -177,9 +177,9 @@ def answer(model, task: Task, batch_size: int, params, rng: Array, *sizes: Array
 
 
 def evaluate(model, task: Task, batch_size: int, params, rng: Array, *sizes) -> float:
-    """The share of right answers on fresh samples."""
+    """The accuracy on fresh samples."""
     batch, right = answer(model, task, batch_size, params, rng, *sizes)
-    return float(right.sum() / batch.scored.sum())
+    return float(accuracy(right, batch.scored))
 
 
 def train(

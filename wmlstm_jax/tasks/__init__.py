@@ -29,7 +29,15 @@ from wmlstm_jax.tasks.strings import (
     ReverseString,
     StackManipulation,
 )
-from wmlstm_jax.tasks.task import Batch, Form, SizedTask, Task, correct, nats
+from wmlstm_jax.tasks.task import (
+    Batch,
+    Form,
+    SizedTask,
+    Task,
+    accuracy,
+    correct,
+    nats,
+)
 from wmlstm_jax.tasks.vectors import (
     Adding,
     AssociativeRecall,
@@ -70,6 +78,7 @@ __all__ = [
     "StateTracking",
     "Stories",
     "Task",
+    "accuracy",
     "correct",
     "nats",
 ]

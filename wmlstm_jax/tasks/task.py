@@ -137,6 +137,20 @@ def correct(form: Form, outputs: Array, batch: Batch) -> Array:
     return right & batch.scored
 
 
+def accuracy(right: Array, scored: Array) -> Array:
+    """The share of right answers, `[]`: the mean over sequences.
+
+    So sizes count alike, however many answers a long sequence has.
+
+    Args:
+      right: `[B, T]` bool, as `correct` gives it.
+      scored: `[B, T]` bool; a sequence without any is left out.
+    """
+    counts = scored.sum(1)
+    shares = right.sum(1) / jnp.maximum(counts, 1)
+    return shares.sum() / (counts > 0).sum()
+
+
 def _lost(form, outputs, targets):
     if form.answers == "classes":
         log_probs = jax.nn.log_softmax(outputs)
