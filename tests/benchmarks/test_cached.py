@@ -46,7 +46,8 @@ def test_by_hand():
         right += mixed.argmax() == batch.targets[b, t]
     got = cached.evaluate(MODEL, TASK, 5, params, rng, (sharpness, share))
     # Every sequence has as many answers.
-    assert got == pytest.approx(right / np.asarray(batch.scored).sum(), rel=1e-6)
+    wanted = float(right) / np.asarray(batch.scored).sum()
+    assert got == pytest.approx(wanted, rel=1e-6)
 
 
 def test_the_choice_is_the_best_of_all():
