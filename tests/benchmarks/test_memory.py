@@ -4,9 +4,10 @@ import pytest
 
 from wmlstm_jax import tasks
 from wmlstm_jax.benchmarks import memory, report_card
-from wmlstm_jax.benchmarks.challenges import CORE, REST, WAYS, contestants
+from wmlstm_jax.benchmarks.challenges import ALL_WAYS, CORE, REST, WAYS, contestants
 from wmlstm_jax.benchmarks.learning import count_params
-from wmlstm_jax.models import ModelConfig
+from wmlstm_jax.models import POLICIES, ModelConfig
+from wmlstm_jax.models.config import MATRIX
 
 
 @pytest.mark.parametrize("name", CORE)
@@ -20,6 +21,12 @@ def test_contestants_are_as_large(name):
     for way in WAYS:
         config = models[way]
         assert isinstance(config, ModelConfig) and config.num_slots > 0
+
+
+def test_every_memory_is_somewhere():
+    policies = [way["policy"] for way in ALL_WAYS.values()]
+    assert sorted(policies) == sorted([*POLICIES, MATRIX])
+    assert list(ALL_WAYS)[: len(WAYS)] == list(WAYS)
 
 
 def test_there_are_eight_and_tests_have_room():

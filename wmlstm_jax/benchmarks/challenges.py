@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from wmlstm_jax.benchmarks.gpt import GPTConfig
 from wmlstm_jax.benchmarks.learning import Course, count_params
-from wmlstm_jax.models import ModelConfig
+from wmlstm_jax.models import POLICIES, ModelConfig
+from wmlstm_jax.models.config import MATRIX
 from wmlstm_jax.models.sizes import nearest_width
 from wmlstm_jax.tasks import (
     Adding,
@@ -42,10 +43,17 @@ LSTM, GPT = "LSTM", "Transformer"
 ORDERED = ("content", 0, 1, -1)
 WAYS: dict[str, dict] = {
     "WM-LSTM, fifo": {"policy": "fifo", "read_modes": ORDERED},
-    "WM-LSTM, salience": {"policy": "salience"},
+    "WM-LSTM, selective": {"policy": "selective", "read_modes": ORDERED},
     "WM-LSTM, top_k": {"policy": "top_k"},
 }
 """The memories of the core card, by name."""
+
+ALL_WAYS = WAYS | {
+    f"WM-LSTM, {policy}": {"policy": policy}
+    for policy in (*POLICIES, MATRIX)
+    if f"WM-LSTM, {policy}" not in WAYS
+}
+"""Every memory that there is; only what is in order can be read in order."""
 
 
 @dataclass(frozen=True)

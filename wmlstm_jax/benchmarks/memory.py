@@ -2,8 +2,8 @@
 
     python -m wmlstm_jax.benchmarks.memory --out=runs/memory [--only="copy"]
 
-Eight tasks (`--full` has all others too; `--quick` only shows that it runs); WM-LSTMs
-with three policies, a plain LSTM, the same with a neural cache that nothing learned,
+Eight tasks and WM-LSTMs with three policies (`--full` has all other tasks and policies
+too; `--quick` only shows that it runs), a plain LSTM, the same with a neural cache that nothing learned,
 and a small Transformer, all as large. Each is trained at three learning rates with the
 first seed and at its best rate with two more; all runs are kept in `runs.jsonl`, where
 the same command goes on. It ends in a table, pictures, and `report_card.md`.
@@ -21,6 +21,7 @@ from absl import flags
 
 from wmlstm_jax.benchmarks import Progress, cached, results_dir
 from wmlstm_jax.benchmarks.challenges import (
+    ALL_WAYS,
     CORE,
     LSTM,
     REST,
@@ -65,7 +66,7 @@ class Settings:
 
 
 CARD = Settings(CORE, WAYS)
-FULL = Settings(CORE | REST, WAYS)
+FULL = Settings(CORE | REST, ALL_WAYS)
 QUICK = Settings(TINY, dict(list(WAYS.items())[:1]), 8, (0.001, 0.01), (0, 1))
 
 
