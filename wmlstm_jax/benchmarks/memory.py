@@ -3,8 +3,8 @@
     python -m wmlstm_jax.benchmarks.memory --out=runs/memory [--only="copy"]
 
 Eight tasks; WM-LSTMs with three policies, a plain LSTM, the same with a neural cache
-that nothing learned, and a small Transformer, all as large. `--full` has all other tasks
-and policies too, and `--quick` only shows that it runs. Each is trained at three
+that nothing learned, and a small Transformer, all as large. `--full` has all other
+tasks and policies too, and `--quick` only shows that it runs. Each is trained at three
 learning rates with the first seed and at its best rate with two more; all runs are kept
 in `runs.jsonl`, where the same command goes on. It ends in a table, pictures, and
 `report_card.md`.
