@@ -76,7 +76,7 @@ def evaluate(trained: Trained, num_slots: int) -> Point:
     seconds = time.perf_counter() - began
     rows = config.data.batch_size
     state = sum(leaf.nbytes for leaf in jax.tree.leaves(run.empty_carry()))
-    speed = validation.tokens / seconds
+    speed = float(validation.tokens) / seconds
     return Point(num_slots, validation, speed, state // rows)
 
 

@@ -59,10 +59,11 @@ class MatrixMemory:
         )
 
     def read(
-        self, memory: Memory, query: Query, **beside: object
+        self, memory: Memory | None, query: Query, **beside: object
     ) -> tuple[Memory, Read]:
         """`q S`; there are no weights, and what a cell gives `beside` is for slots."""
         del beside
+        assert memory is not None
         value = contract(
             "brk,brkw->brw", query.vector, _matrix(memory), query.vector.dtype
         )
@@ -71,6 +72,8 @@ class MatrixMemory:
 
     def write(self, memory: Memory, request: Request) -> tuple[Memory, None]:
         """Corrects what the key finds; a row that is not valid changes nothing."""
+        held = memory.values
+        assert held is not None
         assert request.gate is not None and request.value is not None
         heads, width = request.key.shape[1:]
         matrix, dtype = _matrix(memory), request.key.dtype
@@ -84,7 +87,7 @@ class MatrixMemory:
         valid = request.valid[:, None, None]
         epoch = memory.epoch[:, None, None]
         return memory._replace(
-            values=jnp.where(valid[..., None], matrix + step, memory.values),
+            values=jnp.where(valid[..., None], matrix + step, held),
             slot_epoch=jnp.where(valid, epoch, memory.slot_epoch),
             written=jnp.where(valid, memory.clock[:, None, None], memory.written),
             clock=memory.clock + request.valid.astype(jnp.int32),
