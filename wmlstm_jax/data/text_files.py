@@ -35,14 +35,14 @@ def read_files(
         )
     given = {"path": path, "validation_path": validation_path, "test_path": test_path}
     paths = {field: pattern for field, pattern in given.items() if pattern}
-    files = {field: _matches(field, pattern) for field, pattern in paths.items()}
+    files = {field: matching_files(field, pattern) for field, pattern in paths.items()}
     trained = {file.resolve() for file in files["path"]}
     texts = {}
     for field, matches in files.items():
         if field != "path":
             _refuse_trained(field, matches, trained)
         split = "train" if field == "path" else field.removesuffix("_path")
-        texts[split] = join_texts([_read(field, file) for file in matches])
+        texts[split] = join_texts([read_text(field, file) for file in matches])
     return texts, paths
 
 
@@ -52,7 +52,12 @@ def join_texts(texts: Sequence[str]) -> str:
     return "".join([*closed, *texts[-1:]])
 
 
-def _matches(field: str, pattern: str) -> list[Path]:
+def matching_files(field: str, pattern: str) -> list[Path]:
+    """The file of that name, or the files that a glob matches, in order.
+
+    Raises:
+      ValueError: a glob matches nothing.
+    """
     # A file may have a name that looks like a glob.
     if not glob.has_magic(pattern) or Path(pattern).is_file():
         return [Path(pattern)]
@@ -72,7 +77,12 @@ def _refuse_trained(field: str, matches: list[Path], trained: set[Path]) -> None
             )
 
 
-def _read(field: str, file: Path) -> str:
+def read_text(field: str, file: Path) -> str:
+    """A text in UTF-8, gzipped if it is named so; see `read_files`.
+
+    Raises:
+      ValueError: the file cannot be read, is empty, no UTF-8 or not gzip.
+    """
     try:
         content = file.read_bytes()
         content = gzip.decompress(content) if file.suffix == ".gz" else content

@@ -1,0 +1,197 @@
+"""Sources with what may be said to them, from files of the usual formats.
+
+Readers give what they find one after another, the bad among it, so that it can be
+refused with its place or, where one wants to, counted and left out.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from wmlstm_jax.data.text_files import matching_files, read_text
+
+
+class Example(NamedTuple):
+    """What goes in, and what may come out."""
+
+    source: tuple[str, ...]  # one text, or several, such as a context and a question
+    references: tuple[str, ...]  # what may be said to it; the first is trained on
+    where: str  # the file and the line
+    kind: str = ""  # what it is counted with, such as the number of a task
+
+
+class BadExample(NamedTuple):
+    """What is no example, and why."""
+
+    where: str
+    reason: str
+
+
+Found = Iterator[Example | BadExample]
+
+
+class Examples(NamedTuple):
+    """What was kept, and what was left out."""
+
+    kept: list[Example]
+    bad: list[BadExample]
+
+
+def collect(found: Iterable[Example | BadExample], *, skip_bad: bool) -> Examples:
+    """All examples, which have a source and a reference that are not blank.
+
+    Args:
+      found: from a reader.
+      skip_bad: leaves out what is bad; else the first such is refused.
+
+    Raises:
+      ValueError: something is bad, or nothing is left.
+    """
+    examples = Examples([], [])
+    for each in found:
+        each = _checked(each) if isinstance(each, Example) else each
+        if isinstance(each, Example):
+            examples.kept.append(each)
+        elif skip_bad:
+            examples.bad.append(each)
+        else:
+            raise ValueError(
+                f"{each.where} {each.reason}; correct it, or leave such examples out"
+                " with data.skip_bad."
+            )
+    if not examples.kept:
+        raise ValueError(
+            f"there is no example left, {len(examples.bad)} were bad; name other files."
+        )
+    return examples
+
+
+def _checked(example: Example) -> Example | BadExample:
+    if not all(text.strip() for text in example.source):
+        return BadExample(example.where, "has an empty source")
+    if not example.references or not all(r.strip() for r in example.references):
+        return BadExample(example.where, "has an empty target")
+    return example
+
+
+def read_parallel(path: str, target_path: str) -> Found:
+    """Text files with a source and a target in lines of the same number.
+
+    Args:
+      path: the file of sources, or a glob.
+      target_path: the file of targets, or a glob that matches as many.
+
+    Raises:
+      ValueError: a line has no partner, or a file cannot be read.
+    """
+    sources = matching_files("path", path)
+    targets = matching_files("target_path", target_path)
+    if len(sources) != len(targets):
+        raise ValueError(
+            f"data.path matches {len(sources)} files and data.target_path"
+            f" {len(targets)}; they must be as many."
+        )
+    for source, target in zip(sources, targets, strict=True):
+        lines = [_lines("path", source), _lines("target_path", target)]
+        counts = [len(each) for each in lines]
+        if counts[0] != counts[1]:
+            longer, shorter = (source, target)[:: 1 if counts[0] > counts[1] else -1]
+            raise ValueError(
+                f"{longer}, line {min(counts) + 1} has no partner in {shorter}, which"
+                f" has {min(counts)} lines; bring both to the same number."
+            )
+        for number, pair in enumerate(zip(*lines, strict=True), 1):
+            yield Example(pair[:1], pair[1:], f"{source}, line {number}")
+
+
+def _lines(field: str, file: Path) -> list[str]:
+    """The lines of a file; only LF ends one."""
+    return read_text(field, file).removesuffix("\n").split("\n")
+
+
+def read_jsonl(
+    path: str, source_fields: tuple[str, ...], target_field: str, kind_field: str = ""
+) -> Found:
+    """Files with a JSON object in every line.
+
+    Args:
+      path: the file, or a glob.
+      source_fields: the fields that make the source, each a text.
+      target_field: a text, or a list of texts, any of which may be said.
+      kind_field: what examples are counted by, if anything.
+    """
+    for file in matching_files("path", path):
+        for number, line in enumerate(_lines("path", file), 1):
+            where = f"{file}, line {number}"
+            try:
+                record = json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
+                yield BadExample(where, f"is no JSON ({error})")
+                continue
+            yield _from_record(record, source_fields, target_field, kind_field, where)
+
+
+def read_table(
+    path: str, source_fields: tuple[str, ...], target_field: str, kind_field: str = ""
+) -> Found:
+    """Tables whose first row names the columns: `.tsv` between tabs, else CSV.
+
+    Args:
+      path: the file, or a glob; `.gz` may follow.
+      source_fields: the columns that make the source.
+      target_field: the column that should be said.
+      kind_field: what examples are counted by, if anything.
+
+    Raises:
+      ValueError: a column is missing, or a file cannot be read.
+    """
+    for file in matching_files("path", path):
+        tabs = ".tsv" in file.suffixes
+        # A field in quotes may hold line ends.
+        rows = csv.reader(
+            io.StringIO(read_text("path", file), newline=""),
+            delimiter="\t" if tabs else ",",
+            quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
+            strict=not tabs,
+        )
+        try:
+            header = next(rows)
+            wanted = (*source_fields, target_field, *filter(None, [kind_field]))
+            if missing := [field for field in wanted if field not in header]:
+                raise ValueError(
+                    f"{file} has no column {missing[0]!r}; it has {', '.join(header)}."
+                )
+            for row in rows:
+                where = f"{file}, line {rows.line_num}"
+                if not row:  # A blank line.
+                    continue
+                if len(row) != len(header):
+                    reason = f"has {len(row)} cells and the first row {len(header)}"
+                    yield BadExample(where, reason)
+                    continue
+                record = dict(zip(header, row, strict=True))
+                yield _from_record(
+                    record, source_fields, target_field, kind_field, where
+                )
+        except csv.Error as error:
+            raise ValueError(
+                f"{file}, line {rows.line_num} is no table ({error}); correct it."
+            ) from error
+
+
+def _from_record(record, source_fields, target_field, kind_field, where):
+    if not isinstance(record, dict):
+        return BadExample(where, "is no JSON object")
+    for field in (*source_fields, target_field, *filter(None, [kind_field])):
+        if field not in record:
+            names = ", ".join(map(str, record)) or "none"
+            return BadExample(where, f"has no field {field!r}; it has {names}")
+    source = tuple(record[field] for field in source_fields)
+    targets = record[target_field]
+    targets = tuple(targets) if isinstance(targets, list) else (targets,)
+    if not all(isinstance(text, str) for text in (*source, *targets)):
+        return BadExample(where, "has a field that is no text")
+    return Example(source, targets, where, str(record.get(kind_field, "")))

@@ -1,0 +1,84 @@
+"""Questions about texts, in the formats of SQuAD and bAbI."""
+
+import json
+import re
+
+from wmlstm_jax.data.examples import BadExample, Example, Found
+from wmlstm_jax.data.text_files import matching_files, read_text
+
+_BABI_LINE = re.compile(r"(\d+) (.*)")
+_BABI_TASK = re.compile(r"qa(\d+)_")
+
+
+def read_squad(path: str) -> Found:
+    """JSON as SQuAD has it (Rajpurkar et al. 2016): a context, a question, answers.
+
+    Args:
+      path: the file, or a glob.
+
+    Yields:
+      Sources of two texts, the context and the question; their kind is the title.
+
+    Raises:
+      ValueError: a file cannot be read, or is not laid out so.
+    """
+    for file in matching_files("path", path):
+        try:
+            articles = json.loads(read_text("path", file))["data"]
+            for article in articles:
+                for paragraph in article["paragraphs"]:
+                    for question in paragraph["qas"]:
+                        yield _asked(file, article, paragraph["context"], question)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{file} is no JSON ({error}); correct it.") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{file} is not laid out as SQuAD's files are ({error!r}); name one"
+                " with data, paragraphs, context, qas, question and answers."
+            ) from error
+
+
+def _asked(file, article, context: str, question: dict):
+    where = f"{file}, question {question['id']}"
+    answers = tuple(dict.fromkeys(each["text"] for each in question["answers"]))
+    if not answers:
+        return BadExample(where, "has no answer")
+    for answer in answers:
+        if answer not in context:
+            return BadExample(where, f"has the answer {answer!r}, not in its context")
+    title = str(article.get("title", ""))
+    return Example((context, question["question"]), answers, where, title)
+
+
+def read_babi(path: str) -> Found:
+    """Numbered lines as bAbI has them (Weston et al. 2015); line 1 starts a story.
+
+    A question has a tab, then its answer, and its facts after another.
+
+    Args:
+      path: the file, or a glob; `qa7_` in a name says the task.
+
+    Yields:
+      Sources of two texts, the story so far and the question; their kind is the task.
+
+    Raises:
+      ValueError: a file cannot be read.
+    """
+    for file in matching_files("path", path):
+        task = _BABI_TASK.search(file.name)
+        kind, story = task[1] if task else "", []
+        text = read_text("path", file).removesuffix("\n")
+        for number, line in enumerate(text.split("\n"), 1):
+            where = f"{file}, line {number}"
+            match = _BABI_LINE.fullmatch(line)
+            if match is None:
+                yield BadExample(where, "does not start with a number and a blank")
+                continue
+            if match[1] == "1":
+                story = []
+            said, *answer = match[2].split("\t")
+            if answer:
+                source = (" ".join(story), said.strip())
+                yield Example(source, (answer[0].strip(),), where, kind)
+            else:
+                story.append(said.strip())
