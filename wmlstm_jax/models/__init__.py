@@ -1,7 +1,16 @@
 """Models made of WM-LSTM layers."""
 
-from wmlstm_jax.models.config import POLICIES, ModelConfig
+from wmlstm_jax.models.config import POLICIES, DecoderConfig, ModelConfig
 from wmlstm_jax.models.language_model import LanguageModel
+from wmlstm_jax.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from wmlstm_jax.models.sequence_model import SequenceModel
 
-__all__ = ["POLICIES", "LanguageModel", "ModelConfig", "SequenceModel"]
+__all__ = [
+    "POLICIES",
+    "DecoderConfig",
+    "LanguageModel",
+    "ModelConfig",
+    "Seq2Seq",
+    "Seq2SeqConfig",
+    "SequenceModel",
+]

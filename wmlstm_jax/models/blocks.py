@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from wmlstm_jax.core import Carry, Outputs
+from wmlstm_jax.core import Carry, Outputs, Source
 from wmlstm_jax.models.config import ModelConfig
 from wmlstm_jax.nn import WMLSTM
 
@@ -61,6 +61,7 @@ class Block(nnx.Module):
         reset: Array | None = None,
         tags: Array | None = None,
         targets: Array | None = None,
+        source: Source | None = None,
         rng: Array | None = None,
         reading: bool | Array = True,
         trace: bool = False,
@@ -74,6 +75,7 @@ class Block(nnx.Module):
           reset: `[B, T]` bool.
           tags: `[B, T]` int32, the tokens behind the inputs.
           targets: `[B, T]` int32, for the copy head, in the last block only.
+          source: read-only slots, with `config.source`.
           rng: a PRNG key for dropout, consumed; None for no dropout.
           reading: where False, `[B]` or one for all rows, the memory reads as zeros.
           trace: also gives what the memory did.
@@ -93,6 +95,7 @@ class Block(nnx.Module):
             targets=targets,
             read_mask=read_mask,
             weight_mask=self._weight_mask(rng),
+            source=source,
             trace=trace,
         )
         if isinstance(outputs, Outputs):
@@ -110,7 +113,7 @@ class Block(nnx.Module):
     ) -> Array | None:
         """`[B, R*W]`, or None where every read passes."""
         config = self.config
-        if not (config.num_slots and config.read):
+        if not self.recurrence.config.reads:
             return None
         shape = (batch, config.num_heads * config.value_dim)
         mask = None

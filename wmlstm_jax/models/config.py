@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from wmlstm_jax.core import (
     CellConfig,
@@ -62,6 +63,8 @@ class ModelConfig:
       ValueError: a setting is out of range or does not go with another.
     """
 
+    source: ClassVar[bool] = False
+    """Whether every layer also reads a source bank."""
     embed_dim: int
     hidden_dim: int
     num_layers: int = 1
@@ -107,6 +110,7 @@ class ModelConfig:
             key_from=self.key_from,
             read_scale=self.read_scale,
             copy=self.copy and layer == self.num_layers - 1,
+            source=self.source,
         )
 
     def _memory(self):
@@ -114,6 +118,16 @@ class ModelConfig:
             return MatrixMemory()
         policy = POLICIES.get(self.policy, Fifo)
         return SlotMemory(self.num_slots, policy())
+
+
+@dataclass(frozen=True)
+class DecoderConfig(ModelConfig):
+    """A stack that also reads a source bank: read-only slots that an encoder fills.
+
+    The copy head points there too.
+    """
+
+    source: ClassVar[bool] = True
 
 
 def _refuse(field, was, should):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from wmlstm_jax.core import Carry, Outputs, pointer_distribution
+from wmlstm_jax.core import Carry, Outputs, Source, pointer_distribution
 from wmlstm_jax.models.blocks import Block, drop
 from wmlstm_jax.models.config import ModelConfig
 from wmlstm_jax.models.copying import mix
@@ -15,8 +15,12 @@ from wmlstm_jax.nn.layer import as_arrays
 
 Array = jax.Array
 Carries = tuple[Carry, ...]
+Sources = tuple[Source, ...]
+"""The source bank of every layer."""
 EMBEDDING_SCALE = 0.02
 """Small beside what the blocks add to it; else a tied output repeats its input."""
+NEVER = -30.0
+"""The log probability of what the vocabulary cannot say; a loss of it is finite."""
 COPY_BIAS = -2.0
 """Where the copy gate starts: it first has to learn what the memory is good for."""
 
@@ -25,7 +29,8 @@ class Prediction(NamedTuple):
     """What a model says of given targets."""
 
     log_probs: Array  # [B, T]
-    log_vocab: Array  # [B, T]: of the output embedding alone, without the copy head
+    log_vocab: Array  # [B, T]: of the output embedding alone, without the copy head;
+    # of the unknown word where the vocabulary has not the target
     features: Array  # [B, T, D]: normalised; they meet the output embedding
 
 
@@ -40,12 +45,21 @@ class LanguageModel(nnx.Module):
 
     Args:
       config: the settings.
-      vocab_size: V.
+      vocab_size: V. A token of V or more is a word that one example has and the
+        vocabulary has not: only the copy head says it.
+      unknown: the token that such a word is taken in as.
       rngs: gives the `params` keys.
     """
 
-    def __init__(self, config: ModelConfig, vocab_size: int, *, rngs: nnx.Rngs):
-        self.config = config
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocab_size: int,
+        *,
+        unknown: int = 0,
+        rngs: nnx.Rngs,
+    ):
+        self.config, self.unknown = config, unknown
         self.embedding = nnx.Embed(
             vocab_size,
             config.embed_dim,
@@ -74,6 +88,7 @@ class LanguageModel(nnx.Module):
         *,
         valid: Array | None = None,
         reset: Array | None = None,
+        sources: Sources | None = None,
         rng: Array | None = None,
         reading: bool | Array = True,
     ) -> tuple[Carries, Prediction]:
@@ -85,6 +100,7 @@ class LanguageModel(nnx.Module):
           carries: from `initialize_carry` or an earlier call.
           valid: `[B, T]` bool; elsewhere the state stands still.
           reset: `[B, T]` bool; the state is emptied before these tokens.
+          sources: the source banks, with `config.source`.
           rng: a PRNG key for dropout, consumed; None for no dropout.
           reading: where False, `[B]` or one for all rows, the memory reads as zeros;
             the copy head still points.
@@ -93,25 +109,38 @@ class LanguageModel(nnx.Module):
           The carries after, and a `Prediction`.
         """
         carries, features, copied = self.features(
-            self.embedding(tokens),
+            self.embed(tokens),
             carries,
             tags=tokens,
             targets=targets,
             valid=valid,
             reset=reset,
+            sources=sources,
             rng=rng,
             reading=reading,
         )
         log_vocab = target_log_prob(
-            features, self.embedding.embedding[...], self.output_bias[...], targets
+            features,
+            self.embedding.embedding[...],
+            self.output_bias[...],
+            self._known(targets),
         )
         if self.copy_gate is None:
             return carries, Prediction(log_vocab, log_vocab, features)
         assert copied is not None
         assert copied.copy is not None and copied.copy_live is not None
         gate = self.copy_gate(features)[..., 0]
-        log_probs = mix(log_vocab, copied.copy, copied.copy_live, gate)
+        said = jnp.where(targets < self.embedding.num_embeddings, log_vocab, NEVER)
+        log_probs = mix(said, copied.copy, copied.copy_live, gate)
         return carries, Prediction(log_probs, log_vocab, features)
+
+    def embed(self, tokens: Array) -> Array:
+        """Tokens `[...]` as vectors `[..., D]`."""
+        return self.embedding(self._known(tokens))
+
+    def _known(self, tokens: Array) -> Array:
+        """The tokens, with the unknown word for what the vocabulary has not."""
+        return jnp.where(tokens < self.embedding.num_embeddings, tokens, self.unknown)
 
     def features(
         self,
@@ -122,6 +151,7 @@ class LanguageModel(nnx.Module):
         targets: Array | None = None,
         valid: Array | None = None,
         reset: Array | None = None,
+        sources: Sources | None = None,
         rng: Array | None = None,
         reading: bool | Array = True,
         trace: bool = False,
@@ -135,6 +165,7 @@ class LanguageModel(nnx.Module):
           targets: `[B, T]` int32, for the copy head.
           valid: `[B, T]` bool.
           reset: `[B, T]` bool.
+          sources: the source banks, with `config.source`.
           rng: a PRNG key for dropout, consumed; None for no dropout.
           reading: where False, the memory reads as zeros.
           trace: also gives what the memory of the last block did.
@@ -156,6 +187,7 @@ class LanguageModel(nnx.Module):
                 reset=reset,
                 tags=tags,
                 targets=targets if points else None,
+                source=None if sources is None else sources[layer],
                 rng=None if rng is None else jax.random.fold_in(rng, layer),
                 reading=reading,
                 trace=trace and last,
@@ -176,7 +208,7 @@ class LanguageModel(nnx.Module):
           The carries after it, and `[B, V]` log probabilities of the next token.
         """
         carries = self.initialize_carry(tokens.shape[0])
-        return self._continue(carries, tokens, valid)
+        return self.further(carries, tokens, valid)
 
     def step(self, carries: Carries, tokens: Array) -> tuple[Carries, Array]:
         """One token further, `tokens [B]`: the `step_fn` of `wmlstm_jax.inference`.
@@ -184,17 +216,44 @@ class LanguageModel(nnx.Module):
         A model is a pytree, so `jax.tree_util.Partial(LanguageModel.step, model)`
         compiles once for all its parameters.
         """
-        return self._continue(carries, tokens[:, None], None)
+        return self.further(carries, tokens[:, None])
 
-    def _continue(self, carries, tokens, valid):
-        xs = self.embedding(tokens)
-        carries, features, _ = self.features(xs, carries, tags=tokens, valid=valid)
+    def further(
+        self,
+        carries: Carries,
+        tokens: Array,
+        valid: Array | None = None,
+        *,
+        sources: Sources | None = None,
+        num_words: int = 0,
+    ) -> tuple[Carries, Array]:
+        """Reads tokens, and says what may come next.
+
+        Args:
+          carries: the state before.
+          tokens: `[B, T]` int32.
+          valid: `[B, T]` bool; the last position must be valid.
+          sources: the source banks, with `config.source`.
+          num_words: E, words outside the vocabulary that may be copied.
+
+        Returns:
+          The carries after, and log probabilities `[B, V + E]`.
+        """
+        carries, features, _ = self.features(
+            self.embed(tokens), carries, tags=tokens, valid=valid, sources=sources
+        )
         log_probs = self._log_vocab(features[:, -1])
+        never = ((0, 0), (0, num_words))
+        log_probs = jnp.pad(log_probs, never, constant_values=NEVER)
         if self.copy_gate is None:
             return carries, log_probs
         last = self.blocks[-1].recurrence
         copy, live = pointer_distribution(
-            as_arrays(last.params), last.config, carries[-1], log_probs.shape[-1]
+            as_arrays(last.params),
+            last.config,
+            carries[-1],
+            log_probs.shape[-1],
+            source=None if sources is None else sources[-1],
         )
         gate = self.copy_gate(features[:, -1])
         return carries, mix(log_probs, copy, live[:, None], gate)
