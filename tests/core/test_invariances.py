@@ -16,6 +16,7 @@ from tests.core.invariance_runs import (
     BATCH,
     CONFIGS,
     LENGTH,
+    REFUSING,
     ROWS,
     STEPS,
     TIME,
@@ -165,11 +166,9 @@ def test_a_row_alone_and_token_by_token(name, x64):
                 overwritten += (full & written).sum()
                 refused += (full & ~written).sum()
         assert_same(carry, rows(whole, [row])["carry"])
-    # So the tests of this file were about memories that overflow.
+    # So the memories of these tests overflow.
     assert (overwritten > 0) == (name != "lstm")
-    # Who is mixed in for less than half does not give its slot its tag and age.
-    refusing = ("salience", "blocks", "pointed", "selective", "top_k", "gated")
-    assert (refused > 0) == (name in refusing)
+    assert (refused > 0) == (name in REFUSING)
 
 
 @per_config
