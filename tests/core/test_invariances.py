@@ -166,7 +166,6 @@ def test_a_row_alone_and_token_by_token(name, x64):
                 overwritten += (full & written).sum()
                 refused += (full & ~written).sum()
         assert_same(carry, rows(whole, [row])["carry"])
-    # So the memories of these tests overflow.
     assert (overwritten > 0) == (name != "lstm")
     assert (refused > 0) == (name in REFUSING)
 

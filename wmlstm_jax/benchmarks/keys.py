@@ -269,9 +269,8 @@ def plot(best: dict[str, list[Run]], settings: Settings, path: Path) -> None:
         curves = np.array([curve[: len(steps)] for curve in held])
         look = "k--" if choice == PLAIN else "-"
         (line,) = axes.plot(steps, np.median(curves, axis=0), look, label=choice)
-        axes.fill_between(
-            steps, curves.min(0), curves.max(0), color=line.get_color(), alpha=0.15
-        )
+        band, color = (curves.min(0), curves.max(0)), line.get_color()
+        axes.fill_between(steps, *band, color=color, alpha=0.15)
     axes.axhline(settings.target, color="gray", linestyle=":")
     axes.set(xscale="log", xlabel="updates", ylabel="accuracy", ylim=(0, 1.02))
     axes.legend(title="key made of")
