@@ -68,3 +68,10 @@ def test_it_measures_and_resumes(config, tmp_path, monkeypatch, capsys):
 def test_an_unknown_variant_is_refused(config, tmp_path):
     with pytest.raises(ValueError, match="--only=copyng is no variant; there are"):
         ablation.main(config, ["copyng"], tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"results": [{"variant": "LSTM"}]}'])
+def test_another_file_is_refused(content, config, tmp_path):
+    (tmp_path / "ablation.json").write_text(content)
+    with pytest.raises(ValueError, match="ablation.json holds no results of this ver"):
+        ablation.main(config, ["LSTM"], tmp_path)

@@ -57,15 +57,17 @@ def test_steps_say_what_predict_says(name):
     model = make(name)
     wanted = log_probs(model, SOURCE, VALID, TOKENS, TARGET)
     carries, sources = nnx.jit(Seq2Seq.encode)(model, SOURCE, VALID)
-    step = nnx.jit(lambda *given: Seq2Seq.step(*given[:2], 1, *given[2:]))
+    step = jax.jit(lambda step_fn, *given: step_fn(*given))
     for time in range(4):
-        carries, said = step(model, sources, carries, TOKENS[:, time])
+        step_fn = model.step_fn(sources, 1)
+        carries, said = step(step_fn, carries, TOKENS[:, time])
         assert said.shape == (2, VOCAB + 1)
         np.testing.assert_allclose(np.exp(said).sum(1), 1, rtol=1e-5)
         got = said[np.arange(2), TARGET[:, time]]
         # Without a copy head such a word counts as the unknown one.
         can = TARGET[:, time] < (VOCAB + 1 if model.decoder.copy_gate else VOCAB)
         np.testing.assert_allclose(got[can], wanted[can, time], rtol=1e-4)
+    assert step._cache_size() == 1
 
 
 def test_only_the_copy_head_says_what_the_vocabulary_has_not():
@@ -148,22 +150,18 @@ def test_it_learns_to_copy_and_a_beam_says_it(size):
     model = nnx.merge(graph, params)
     carries, sources = model.encode(source[:5], valid[:5])
     start = np.full(5, START)
-    carries, said = model.step(sources, 4, carries, start)
+    step = model.step_fn(sources, 4)
+    carries, said = step(carries, start)
     if size == 1:
-        step = jax.tree_util.Partial(_step, model, sources)
         words = generate(
             step, carries, said, sampler=Greedy(), rng=jax.random.key(0), num_tokens=5
         )
         found = np.stack(list(words), 1)
     else:
-        step = jax.tree_util.Partial(_step, model, repeat_rows(sources, size))
+        step = model.step_fn(repeat_rows(sources, size), 4)
         beam = Beam(END, max_length=6, size=size)
         found = beam_search(step, carries, said, beam).tokens[:, 0, :5]
     np.testing.assert_array_equal(found, target[:5])
-
-
-def _step(model, sources, carries, tokens):
-    return model.step(sources, 4, carries, tokens)
 
 
 @pytest.mark.parametrize("field", ["encoder_dim", "encoder_layers", "encoder_slots"])

@@ -111,11 +111,21 @@ def measure(variant: str, config: TrainConfig, slots: int, out: Path) -> Result:
 
 
 def read_results(path: Path) -> dict[str, Result]:
-    """What was measured before, by variant; nothing where there is no file."""
+    """What was measured before, by variant; nothing where there is no file.
+
+    Raises:
+      ValueError: the file holds something else.
+    """
     if not path.exists():
         return {}
-    results = json.loads(path.read_text())["results"]
-    return {each["variant"]: Result(**each) for each in results}
+    try:
+        results = [Result(**each) for each in json.loads(path.read_text())["results"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} holds no results of this version ({error!r}); move it away, or"
+            " name another --out."
+        ) from error
+    return {each.variant: each for each in results}
 
 
 def table(results: list[Result]) -> str:

@@ -24,8 +24,8 @@ class Beam:
         `((5 + n) / 6) ** length_penalty` (Wu et al. 2016, "GNMT", equation 14); 0
         favours short ones.
       block_ngram: no run of so many tokens comes twice in a hypothesis; 0 blocks none.
-      early_stop: a row is finished when K hypotheses have ended; else it goes on until
-        no other can become better than those, which beam 1 needs to be greedy.
+      early_stop: a row is finished as soon as K hypotheses have ended, so that a beam
+        of one is greedy; else it goes on until no other can become better than they.
 
     Raises:
       ValueError: a setting is out of range.

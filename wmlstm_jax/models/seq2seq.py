@@ -26,7 +26,9 @@ class Seq2SeqConfig:
     """An encoder and a decoder that share one embedding.
 
     Args:
-      decoder: of the language model that says the target.
+      decoder: of the language model that says the target. Heads, widths of keys and
+        values, policy and `dropout` are the encoder's too, `read_dropout` and
+        `weight_dropout` are not.
       encoder_dim: the hidden width of each encoder cell.
       encoder_layers: how many.
       encoder_slots: N of the working memory of each encoder cell; 0 is an LSTM.
@@ -127,6 +129,20 @@ class Encoder(nnx.Module):
         return self.norm(xs), jnp.concatenate(final, axis=-1)
 
 
+@dataclass(frozen=True)
+class _Step:
+    """One token further, `tokens [B]`; equal ones compile once."""
+
+    num_words: int
+
+    def __call__(
+        self, model: "Seq2Seq", sources: Sources, carries: Carries, tokens: Array
+    ) -> tuple[Carries, Array]:
+        return model.decoder.further(
+            carries, tokens[:, None], sources=sources, num_words=self.num_words
+        )
+
+
 class Seq2Seq(nnx.Module):
     """Says a target, having read a source.
 
@@ -219,17 +235,15 @@ class Seq2Seq(nnx.Module):
             tokens, targets, carries, valid=valid, sources=sources, rng=rng
         )[1]
 
-    def step(
-        self, sources: Sources, num_words: int, carries: Carries, tokens: Array
-    ) -> tuple[Carries, Array]:
-        """One token further, `tokens [B]`; log probabilities are `[B, V + E]`.
+    def step_fn(self, sources: Sources, num_words: int = 0) -> jax.tree_util.Partial:
+        """The `step_fn` of `wmlstm_jax.inference`; it compiles once for all parameters.
 
-        With the model, the sources and `num_words` = E in a `jax.tree_util.Partial` it
-        is the `step_fn` of `wmlstm_jax.inference`.
+        Args:
+          sources: from `encode`; for a beam search as `repeat_rows` gives them.
+          num_words: E, words outside the vocabulary that may be copied; log
+            probabilities are `[B, V + E]`.
         """
-        return self.decoder.further(
-            carries, tokens[:, None], sources=sources, num_words=num_words
-        )
+        return jax.tree_util.Partial(_Step(num_words), self, sources)
 
 
 def _begin(carry: Carry, state: Array) -> Carry:

@@ -10,7 +10,7 @@ def nearest_width(count: Callable[[int], int], wanted: int) -> int:
 
     Args:
       count: how many parameters a width gives; it never falls as the width grows. It
-        is asked seldom, most seldom where it is nearly a square.
+        is asked least often where it grows like a square.
       wanted: how many there should be.
     """
     count = functools.cache(count)

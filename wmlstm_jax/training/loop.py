@@ -64,8 +64,8 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
                 step = int(state.step)
                 validation = validate(state.params)
                 _note_validation(step, validation, journal, progress)
-                about |= {"data_position": step, "seconds": time.perf_counter() - began}
-                checkpoints.save(state, about, validation.loss)
+                now = {"data_position": step, "seconds": time.perf_counter() - began}
+                checkpoints.save(state, about | now, validation.loss)
         if start == config.num_steps:
             validation = validate(begun.params)
     return Summary(config.num_steps, validation, checkpoints.directory)
