@@ -94,6 +94,10 @@ def get_config() -> ConfigDict:
     # Recurrences have rare large gradients; one must not undo a run.
     optimizer.clip_norm = 1.0
 
+    config.mesh = mesh = ConfigDict()
+    # Devices that share a batch; 0 is all there are.
+    mesh.data = 0
+
     config.sample = sample = ConfigDict()
     # The text generated after training, for a look at the model.
     sample.prompt = 'The "for" statement'

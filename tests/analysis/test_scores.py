@@ -9,7 +9,7 @@ from flax import nnx
 
 from wmlstm_jax.analysis import score, score_table, write_scores
 from wmlstm_jax.training import parse_config, train
-from wmlstm_jax.training.trained import load, on_one_device
+from wmlstm_jax.training.trained import load
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_a_text_is_scored_as_one_stream(scores, trained):
     model = load(trained, "latest")
     run = model.run
     tokens = jnp.asarray(run.tokenizer.encode(run.corpus().validation))[None]
-    module = nnx.merge(run.graph, on_one_device(model.params))
+    module = nnx.merge(run.graph, model.params)
     carry, window = module.initialize_carry(1), (tokens[:, :-1], tokens[:, 1:])
     said = module.predict(*window, carry)[1]
     unread = module.predict(*window, carry, reading=False)[1]

@@ -6,6 +6,7 @@ import pytest
 from configs import lm_embedded
 from wmlstm_jax.benchmarks import ablation
 from wmlstm_jax.training import parse_config
+from wmlstm_jax.training.config import MeshConfig
 from wmlstm_jax.training.state import num_params
 
 
@@ -17,7 +18,7 @@ def config(tmp_path):
     smoke = parse_config(lm_embedded.get_config("smoke"))
     data = replace(smoke.data, source="file", path=str(path))
     model = replace(smoke.model, embed_dim=64, hidden_dim=64, read=True)
-    return replace(smoke, data=data, model=model)
+    return replace(smoke, data=data, model=model, mesh=MeshConfig(data=1))
 
 
 def test_variants_differ_in_their_names_only_and_are_as_large(config):

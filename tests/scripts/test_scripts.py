@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,20 +12,17 @@ CONFIGS = sorted(
     if path.name not in ("__init__.py", "default.py")
 )
 CONFIG = "--config=configs/lm_embedded.py:smoke"
+NO_FIELD = "Error: --config has no field num_slot; did you mean num_slots?\n"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=str)
-def test_every_config_trains_and_generates(path, tmp_path):
-    config, workdir = f"--config={path}:smoke", f"--workdir={tmp_path}/run"
-    trained = run_python("train.py", config, workdir)
+def test_every_config_trains(path, tmp_path):
+    workdir = f"--workdir={tmp_path}/run"
+    trained = run_python("train.py", f"--config={path}:smoke", workdir)
     assert trained.returncode == 0, trained.stderr
     assert "step 2/2 | loss " in trained.stdout
     assert "bits per byte" in trained.stdout
     assert trained.stderr == ""
-    scored = run_python("eval.py", config, workdir)
-    assert scored.returncode == 0, scored.stderr
-    assert "| validation" in scored.stdout
-    assert json.loads((tmp_path / "run" / "eval.json").read_text())["scores"]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +31,14 @@ def workdir(tmp_path_factory):
     flag = f"--workdir={tmp_path_factory.mktemp('scripts')}/run"
     assert run_python("train.py", CONFIG, flag).returncode == 0
     return flag
+
+
+def test_a_model_is_scored(workdir):
+    scored = run_python("eval.py", CONFIG, workdir)
+    assert scored.returncode == 0, scored.stderr
+    assert "| validation" in scored.stdout and "| test" in scored.stdout
+    path = Path(workdir.removeprefix("--workdir=")) / "eval.json"
+    assert json.loads(path.read_text())["scores"]
 
 
 def test_a_text_is_generated_as_the_flags_say(workdir):
@@ -60,7 +66,8 @@ def test_a_memory_is_drawn(workdir, tmp_path):
 @pytest.mark.parametrize(
     ("name", "flags", "message"),
     [
-        ("train.py", [CONFIG, "--config.model.num_slot=3"], "num_slots"),
+        ("train.py", [CONFIG, "--config.model.num_slot=3"], NO_FIELD),
+        ("train.py", [CONFIG, "--config.zzz=3"], "no field zzz; configs/default.py"),
         ("train.py", [CONFIG, "--config.num_steps=x"], "config.num_steps=x"),
         ("train.py", [CONFIG, "--config.data.source=web"], "data.source is 'web'"),
         ("train.py", [CONFIG, "--config.data.batch_size=999999"], "too few for"),

@@ -5,7 +5,7 @@ import pytest
 
 from configs import char_shakespeare, default, lm_embedded, word_ptb
 from wmlstm_jax.training import parse_config
-from wmlstm_jax.training.config import config_differences, to_settings
+from wmlstm_jax.training.config import MeshConfig, config_differences, to_settings
 from wmlstm_jax.training.state import num_params
 
 CONFIGS = (lm_embedded, char_shakespeare, word_ptb)
@@ -95,6 +95,8 @@ def test_whole_numbers_and_lists_become_what_the_schema_says():
 def test_differences_are_named():
     config = parse_config(default.get_config())
     other = replace(config, seed=7, data=replace(config.data, window=3))
+    elsewhere = replace(config, mesh=MeshConfig(data=4))
+    assert config_differences(config, elsewhere) == []
     assert config_differences(config, config) == []
     assert config_differences(config, other) == [
         f"seed: {config.seed}, now 7",

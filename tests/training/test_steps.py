@@ -7,6 +7,7 @@ import optax
 import pytest
 from jax.sharding import AxisType
 
+from wmlstm_jax.training.config import MeshConfig
 from wmlstm_jax.training.run import Evaluator, build
 from wmlstm_jax.training.sharding import make_mesh, put_batch, shard_of
 from wmlstm_jax.training.steps import make_train_step
@@ -14,7 +15,7 @@ from wmlstm_jax.training.steps import make_train_step
 
 @pytest.fixture(scope="module")
 def run(config):
-    return build(config)
+    return build(config, mesh=MeshConfig(data=0))
 
 
 def first_step(run, mesh, change=lambda state: state):
@@ -60,13 +61,18 @@ def test_an_update_that_is_not_finite_is_skipped(run):
     )
 
 
-def test_the_batch_must_divide_by_the_devices():
+def test_a_mesh_that_cannot_be_is_refused():
     with pytest.raises(ValueError, match="is 12; it must divide by the 8 devices"):
-        make_mesh(12)
+        make_mesh(MeshConfig(data=0), 12)
+    with pytest.raises(ValueError, match="is 9, and there are 8 devices; give at most"):
+        make_mesh(MeshConfig(data=9), 18)
+    with pytest.raises(ValueError, match="mesh.data is -1; it must be at least 0"):
+        MeshConfig(data=-1)
 
 
-def test_evaluation_hands_the_carry_on(run, config):
+def test_evaluation_hands_the_carry_on(config):
     """Short windows score what long ones do."""
+    run = build(config)
     params = run.first_state().params
     long = build(replace(config, data=replace(config.data, window=500)))
     scores = [Evaluator(each, "validation")(params) for each in (run, long)]

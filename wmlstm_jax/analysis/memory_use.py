@@ -10,7 +10,7 @@ from flax import nnx
 from wmlstm_jax.core import Memory
 from wmlstm_jax.core.pointer import point, pointer_query
 from wmlstm_jax.nn.layer import as_arrays
-from wmlstm_jax.training.trained import Trained, on_one_device
+from wmlstm_jax.training.trained import Trained
 
 Array = jax.Array
 
@@ -48,7 +48,7 @@ def look(trained: Trained, tokens: np.ndarray) -> MemoryUse:
         raise ValueError("the text to look at is empty; give at least one token.")
     tokens = np.asarray(tokens, np.int32)
     run = jax.jit(_run, static_argnums=0)
-    params = on_one_device(trained.params)
+    params = trained.params
     held, read, copied = jax.device_get(run(trained.run.graph, params, tokens))
     return MemoryUse(tokens, held, read, copied)
 

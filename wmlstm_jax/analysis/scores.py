@@ -30,7 +30,7 @@ from wmlstm_jax.training.config import to_settings
 from wmlstm_jax.training.manifest import write_whole
 from wmlstm_jax.training.provenance import provenance
 from wmlstm_jax.training.state import num_params
-from wmlstm_jax.training.trained import Trained, on_one_device
+from wmlstm_jax.training.trained import Trained
 
 SPLITS = ("validation", "test")
 WINDOW = 256
@@ -135,7 +135,7 @@ def _make_step(trained: Trained, slots: int):
 
     The step counts the nats in every way, those with the cache by candidate.
     """
-    run, params = trained.run, on_one_device(trained.params)
+    run, params = trained.run, trained.params
     config = run.config.model
     # All ways take one pass: reading disabled is a second row of the batch.
     reading = jnp.array([True, False][: 1 + (config.num_slots > 0 and config.read)])

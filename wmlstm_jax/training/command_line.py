@@ -1,6 +1,7 @@
 """Flags to settings, and errors to one sentence: what the scripts share."""
 
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -106,8 +107,11 @@ def _parse_flags(argv):
         _leave(" ".join(str(error).split()), 2)
     except (AttributeError, KeyError) as error:
         # An unknown field behind --config; the library has the name and a guess at it.
-        said = str(error.args[0]).replace("\\n", " ").replace('"', "")
-        _leave(f"--config has no field {' '.join(said.split())}", 2)
+        said = str(error.args[0])
+        name = re.search(r"'(\w+)", said)
+        guess = re.search(r'Did you mean "(\w+)"', said)
+        hint = f"did you mean {guess[1]}?" if guess else "configs/default.py has all."
+        _leave(f"--config has no field {name[1] if name else said}; {hint}", 2)
     if len(left) > 1:
         _leave(f"{left[1]} is no flag; settings are given as --config.field=value.", 2)
     return left

@@ -77,6 +77,21 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class MeshConfig:
+    """How many devices work together, in each way.
+
+    Args:
+      data: those that share a batch; 0 is all there are.
+    """
+
+    data: int
+
+    def __post_init__(self):
+        if self.data < 0:
+            raise ValueError(f"mesh.data is {self.data}; it must be at least 0.")
+
+
+@dataclass(frozen=True)
 class SampleConfig:
     """The text that is generated for a look at the model.
 
@@ -114,6 +129,7 @@ class TrainConfig:
       data: the text.
       model: the model.
       optimizer: the optimiser.
+      mesh: the devices; another one gives the same numbers, to rounding.
       sample: the text generated at the end.
     """
 
@@ -126,6 +142,7 @@ class TrainConfig:
     data: DataConfig
     model: ModelConfig
     optimizer: OptimizerConfig
+    mesh: MeshConfig
     sample: SampleConfig
 
     def __post_init__(self):
@@ -152,12 +169,15 @@ def to_settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def config_differences(was: TrainConfig, now: TrainConfig) -> list[str]:
-    """The fields in which two configs differ, `data.window: 64, now 128`."""
+    """The fields in which two runs differ, `data.window: 64, now 128`.
+
+    On which devices it computes makes no other run.
+    """
     flat_was, flat_now = (dict(_flatten(to_settings(config))) for config in (was, now))
     return [
         f"{name}: {flat_was[name]!r}, now {flat_now[name]!r}"
         for name in flat_was
-        if flat_was[name] != flat_now[name]
+        if flat_was[name] != flat_now[name] and not name.startswith("mesh.")
     ]
 
 

@@ -20,7 +20,7 @@ from wmlstm_jax.data import (
 )
 from wmlstm_jax.metrics import Likelihood
 from wmlstm_jax.models.language_model import Carries
-from wmlstm_jax.training.config import DataConfig, TrainConfig
+from wmlstm_jax.training.config import DataConfig, MeshConfig, TrainConfig
 from wmlstm_jax.training.optimizers import make_optimizer
 from wmlstm_jax.training.sharding import make_mesh, over_data, put_batch, shard_of
 from wmlstm_jax.training.state import TrainState, init_state, model_graph
@@ -83,17 +83,22 @@ class Run(NamedTuple):
             yield put_batch(batch, self.mesh)
 
 
-def build(config: TrainConfig, tokenizer: Tokenizer | None = None) -> Run:
+def build(
+    config: TrainConfig,
+    tokenizer: Tokenizer | None = None,
+    mesh: MeshConfig | None = None,
+) -> Run:
     """Prepares text and model; nothing is computed yet.
 
     Args:
       config: the settings.
       tokenizer: of the run, if it has been trained; else it is trained on the text.
+      mesh: other devices than those of the config.
 
     Raises:
       ValueError: a setting cannot be met; the message names it.
     """
-    mesh = make_mesh(config.data.batch_size)
+    devices = make_mesh(mesh or config.mesh, config.data.batch_size)
     corpus = functools.cache(functools.partial(_read_corpus, config.data))
     if tokenizer is None:
         data = config.data
@@ -108,13 +113,13 @@ def build(config: TrainConfig, tokenizer: Tokenizer | None = None) -> Run:
             leaf.shape, leaf.dtype, sharding=place
         ),
         shapes,
-        shard_of(shapes, mesh),
+        shard_of(shapes, devices),
     )
     return Run(
         config=config,
         corpus=corpus,
         tokenizer=tokenizer,
-        mesh=mesh,
+        mesh=devices,
         graph=model_graph(config.model, tokenizer.vocab_size),
         optimizer=optimizer,
         template=template,

@@ -6,24 +6,32 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from wmlstm_jax.data import pipeline
+from wmlstm_jax.training.config import MeshConfig
 from wmlstm_jax.training.state import TrainState
 
 
-def make_mesh(batch_size: int) -> Mesh:
-    """All devices in one row, named `data`.
+def make_mesh(config: MeshConfig, batch_size: int) -> Mesh:
+    """Devices in one row, named `data`.
 
     Args:
+      config: how many.
       batch_size: B, over all devices.
 
     Raises:
-      ValueError: the batch does not divide by the devices.
+      ValueError: there are not as many devices, or the batch does not divide by them.
     """
-    count = jax.device_count()
+    devices = jax.devices()
+    count = config.data or len(devices)
+    if count > len(devices):
+        raise ValueError(
+            f"mesh.data is {count}, and there are {len(devices)} devices; give at most"
+            " as many, or 0 for all."
+        )
     if batch_size % count:
         raise ValueError(
             f"data.batch_size is {batch_size}; it must divide by the {count} devices."
         )
-    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
+    return jax.make_mesh((count,), ("data",), (AxisType.Auto,), devices=devices[:count])
 
 
 def over_data(mesh: Mesh) -> NamedSharding:

@@ -13,6 +13,7 @@ from wmlstm_jax.data import tokenizer_from_json
 from wmlstm_jax.inference import Sampler, generate
 from wmlstm_jax.models import LanguageModel
 from wmlstm_jax.training.checkpoints import Checkpoints, saved_config
+from wmlstm_jax.training.config import MeshConfig
 from wmlstm_jax.training.run import Run, build
 
 
@@ -27,7 +28,7 @@ class Trained(NamedTuple):
 
 
 def load(workdir: str | Path, which: str = "best") -> Trained:
-    """Restores a model with everything that it was trained with.
+    """Restores a model with everything that it was trained with, on one device.
 
     Args:
       workdir: of the run.
@@ -41,17 +42,12 @@ def load(workdir: str | Path, which: str = "best") -> Trained:
     with Checkpoints(workdir) as checkpoints:
         about = checkpoints.about()
         tokenizer = None if about is None else tokenizer_from_json(about["tokenizer"])
-        run = build(config, tokenizer)
+        run = build(config, tokenizer, MeshConfig(data=1))
         restored = checkpoints.restore(run.template, which)
     if restored is None:
         raise ValueError(f"{workdir} holds no checkpoint yet; train it with train.py.")
     path = checkpoints.directory / str(restored.step)
     return Trained(run, restored.step, restored.state.params, path, restored.about)
-
-
-def on_one_device(params: dict) -> dict:
-    """The parameters, which lie on all devices, on one: where a single text runs."""
-    return jax.device_put(jax.device_get(params), jax.local_devices()[0])
 
 
 def continue_text(
@@ -78,7 +74,7 @@ def continue_text(
             f"the prompt has {', '.join(map(repr, unknown))}, which the text that the"
             " model was trained on had not; write it without."
         )
-    model = nnx.merge(run.graph, on_one_device(trained.params))
+    model = nnx.merge(run.graph, trained.params)
     carries, log_probs = jax.jit(LanguageModel.prefill)(
         model, jnp.asarray(tokens)[None]
     )
