@@ -177,8 +177,8 @@ def test_what_is_no_name_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("field", ["line", "label", "lines", "both"])
 def test_what_is_no_text_field_is_refused(data_dir, field):
-    message = f"is '{field}', which is no text field of toy_verses; set it to raw or te"
-    with pytest.raises(ValueError, match=rf"data\.text_field {message}"):
+    message = f"data.text_field is '{field}', which is no text field of toy_verses"
+    with pytest.raises(ValueError, match=f"{message}; set it to both/text or raw or t"):
         read("toy_verses", data_dir, field)
 
 
@@ -186,7 +186,7 @@ def test_a_set_without_text_is_refused(damaged):
     directory, files = damaged
     features = json.loads((files / "features.json").read_text())
     entries = features["featuresDict"]["features"]
-    del entries["text"], entries["raw"]
+    del entries["text"], entries["raw"], entries["both"]
     (files / "features.json").write_text(json.dumps(features))
     with pytest.raises(ValueError, match="there is none; name another data set"):
         read("toy_verses", directory)

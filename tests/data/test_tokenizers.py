@@ -23,6 +23,7 @@ TRAINED = {
     "bytes": train_tokenizer("bytes", TEXT, 0),
     "characters": train_tokenizer("characters", TEXT, 0),
     "words": train_tokenizer("words", TEXT, 0),
+    "punctuated": train_tokenizer("punctuated", TEXT, 0),
     "bpe": train_tokenizer("bpe", TEXT, 270),
 }
 
@@ -109,7 +110,7 @@ def test_another_text_gives_another_tokenizer(name):
     [
         ("byte", r"data\.tokenizer is 'byte'; did you mean bytes\?"),
         ("word", r"did you mean words\?"),
-        ("gpt2", "'gpt2'; it must be bpe or bytes or characters or words"),
+        ("gpt2", "'gpt2'; it must be bpe or bytes or characters or punctuated"),
     ],
 )
 def test_an_unknown_name_is_refused(name, message):
@@ -166,7 +167,7 @@ def damaged(name, change):
 @pytest.mark.parametrize(
     ("saved", "message"),
     [
-        ("bytes", "its name is None, not bytes or characters or words or bpe"),
+        ("bytes", "its name is None, not bytes or characters or words or punctuated"),
         ({}, "its name is None"),
         ({"name": ["bytes"]}, r"its name is \['bytes'\]"),
         ({"name": "characters"}, "characters must be a sorted string that has U.FFFD"),
@@ -180,6 +181,7 @@ def damaged(name, change):
         ({"name": "words", "words": ["a", "a", "<unk>"]}, "list of different words"),
         ({"name": "words", "words": ["a b", "<unk>"]}, "list of different words"),
         ({"name": "words", "words": ["", "<unk>"]}, "list of different words"),
+        ({"name": "punctuated", "words": ["a.", "<unk>"]}, "list of different words"),
         ({"name": "words", "words": [1, "<unk>"]}, "list of different words"),
         ({"name": "bpe"}, "the library tokenizers says"),
         ({"name": "bpe", "tokenizer": {"model": 3}}, "the library tokenizers says"),

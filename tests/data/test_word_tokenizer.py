@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wmlstm_jax.data import WordTokenizer
+from wmlstm_jax.data import PunctuatedTokenizer, WordTokenizer
 
 # Two lines as the Penn Treebank has them.
 LINES = " the <unk> sat on the mat \n the end <unk> \n"
@@ -80,3 +80,29 @@ def test_a_word_counts_its_bytes_and_a_blank():
     tokenizer = WordTokenizer.train("né the the\n", 0)
     assert tokenizer.words == ("the", "\n", "né", "<unk>")
     np.testing.assert_array_equal(tokenizer.byte_counts(), [4, 1, 4, 0])
+
+
+def test_punctuation_stands_apart_and_blanks_go_with_what_follows():
+    pieces = PunctuatedTokenizer.split('He said: "né,\tit\'s 3.5!"  \n\nYes')
+    assert pieces == [
+        "He", " said", ":", ' "', "né", ",", "\t", "it", "'", "s", " 3", ".", "5", "!",
+        '"', " ", " ", "\n", "\n", "Yes",
+    ]  # fmt: skip
+
+
+@given(st.text())
+def test_punctuated_text_survives_exactly(text):
+    assert "".join(PunctuatedTokenizer.split(text)) == text
+    tokenizer = PunctuatedTokenizer.train(text + " one two", 0)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@given(texts)
+def test_there_is_a_word_for_every_token(text):
+    for tokenizer in WORDS, PunctuatedTokenizer.train(LINES, 0):
+        tokens, pieces = tokenizer.encode(text), tokenizer.split(text)
+        for token, piece in zip(tokens, pieces, strict=True):
+            known = piece in tokenizer.words
+            assert token == (
+                tokenizer.words.index(piece) if known else tokenizer.unknown_token
+            )

@@ -12,7 +12,7 @@ from wmlstm_jax.data.tokenizers import (
     tokenizer_from_json,
     train_tokenizer,
 )
-from wmlstm_jax.data.word_tokenizer import WordTokenizer
+from wmlstm_jax.data.word_tokenizer import PunctuatedTokenizer, WordTokenizer
 
 __all__ = [
     "SOURCES",
@@ -21,6 +21,7 @@ __all__ = [
     "ByteTokenizer",
     "CharacterTokenizer",
     "Corpus",
+    "PunctuatedTokenizer",
     "StreamWindows",
     "Tokenizer",
     "WordTokenizer",

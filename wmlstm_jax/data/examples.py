@@ -77,25 +77,26 @@ def _checked(example: Example) -> Example | BadExample:
     return example
 
 
-def read_parallel(path: str, target_path: str) -> Found:
+def read_parallel(path: str, target_path: str, *, prefix: str = "") -> Found:
     """Text files with a source and a target in lines of the same number.
 
     Args:
       path: the file of sources, or a glob.
       target_path: the file of targets, or a glob that matches as many.
+      prefix: of the two in messages, such as "validation_".
 
     Raises:
       ValueError: a line has no partner, or a file cannot be read.
     """
-    sources = matching_files("path", path)
-    targets = matching_files("target_path", target_path)
+    names = f"{prefix}path", f"{prefix}target_path"
+    sources, targets = map(matching_files, names, (path, target_path))
     if len(sources) != len(targets):
         raise ValueError(
-            f"data.path matches {len(sources)} files and data.target_path"
+            f"data.{names[0]} matches {len(sources)} files and data.{names[1]}"
             f" {len(targets)}; they must be as many."
         )
     for source, target in zip(sources, targets, strict=True):
-        lines = [_lines("path", source), _lines("target_path", target)]
+        lines = [*map(_lines, names, (source, target))]
         counts = [len(each) for each in lines]
         if counts[0] != counts[1]:
             longer, shorter = (source, target)[:: 1 if counts[0] > counts[1] else -1]
@@ -113,7 +114,12 @@ def _lines(field: str, file: Path) -> list[str]:
 
 
 def read_jsonl(
-    path: str, source_fields: tuple[str, ...], target_field: str, kind_field: str = ""
+    path: str,
+    source_fields: tuple[str, ...],
+    target_field: str,
+    kind_field: str = "",
+    *,
+    prefix: str = "",
 ) -> Found:
     """Files with a JSON object in every line.
 
@@ -122,9 +128,10 @@ def read_jsonl(
       source_fields: the fields that make the source, each a text.
       target_field: a text, or a list of texts, any of which may be said.
       kind_field: what examples are counted by, if anything.
+      prefix: of `path` in messages, such as "validation_".
     """
-    for file in matching_files("path", path):
-        for number, line in enumerate(_lines("path", file), 1):
+    for file in matching_files(f"{prefix}path", path):
+        for number, line in enumerate(_lines(f"{prefix}path", file), 1):
             where = f"{file}, line {number}"
             try:
                 record = json.loads(line)
@@ -135,7 +142,12 @@ def read_jsonl(
 
 
 def read_table(
-    path: str, source_fields: tuple[str, ...], target_field: str, kind_field: str = ""
+    path: str,
+    source_fields: tuple[str, ...],
+    target_field: str,
+    kind_field: str = "",
+    *,
+    prefix: str = "",
 ) -> Found:
     """Tables whose first row names the columns: `.tsv` between tabs, else CSV.
 
@@ -144,15 +156,16 @@ def read_table(
       source_fields: the columns that make the source.
       target_field: the column that should be said.
       kind_field: what examples are counted by, if anything.
+      prefix: of `path` in messages, such as "validation_".
 
     Raises:
       ValueError: a column is missing, or a file cannot be read.
     """
-    for file in matching_files("path", path):
+    for file in matching_files(f"{prefix}path", path):
         tabs = ".tsv" in file.suffixes
         # A field in quotes may hold line ends.
         rows = csv.reader(
-            io.StringIO(read_text("path", file), newline=""),
+            io.StringIO(read_text(f"{prefix}path", file), newline=""),
             delimiter="\t" if tabs else ",",
             quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
             strict=not tabs,

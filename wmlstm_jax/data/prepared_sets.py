@@ -2,10 +2,12 @@
 
 import importlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from wmlstm_jax.data.examples import BadExample, Example
 from wmlstm_jax.data.refusals import closest
 from wmlstm_jax.data.text_files import join_texts
 
@@ -54,20 +56,11 @@ def read_prepared(
       ValueError: TFDS does not know the set, it is not prepared or in a format that
         needs TensorFlow, has no training text or no such field, or is damaged.
     """
-    match = _NAME.fullmatch(path)
-    if not match:
-        raise ValueError(
-            f"data.path is {path!r}; data.source=tfds needs the name of a data set,"
-            " such as tiny_shakespeare, glue/cola or lm1b/1.1.0."
-        )
-    name = match["name"] + (match["config"] or "")
-    name += f":{match['version']}" if match["version"] else ""
-    builder = _find(path, name, data_dir)
-    _require_text(path, text_field, builder)
-    splits = _splits(path, list(builder.info.splits))
+    builder = _find(path, data_dir)
+    _require_text(path, "text_field", text_field, builder, shapes=((),))
     texts = {
-        split: join_texts(_texts(path, builder, stored, text_field))
-        for split, stored in splits.items()
+        split: join_texts(_column(path, builder, stored, text_field))
+        for split, stored in _splits(path, builder).items()
     }
     if not texts["train"]:
         raise ValueError(
@@ -76,8 +69,62 @@ def read_prepared(
     return texts, {"name": builder.info.full_name, "text_field": text_field}
 
 
-def _find(path: str, name: str, data_dir: str) -> Any:
+def read_prepared_examples(
+    path: str,
+    source_fields: tuple[str, ...],
+    target_field: str,
+    kind_field: str,
+    data_dir: str,
+) -> tuple[dict[str, list[Example | BadExample]], dict[str, str]]:
+    """Sources and targets of a data set of TFDS; see `read_prepared`.
+
+    Args:
+      path: its name, such as `wmt14_translate/de-en` or `squad`.
+      source_fields: the features that make the source; `a/b` is feature b of a.
+      target_field: a text, or several, any of which may be said, as `answers/text`.
+      kind_field: what examples are counted by, or "".
+      data_dir: where data sets are prepared, or "" for the place that TFDS prefers.
+
+    Returns:
+      Examples by split, and what fixes them: the name with the version.
+
+    Raises:
+      ValueError: as `read_prepared`.
+    """
+    builder = _find(path, data_dir)
+    for field in source_fields:
+        _require_text(path, "source_fields", field, builder, shapes=((),))
+    _require_text(path, "target_field", target_field, builder, shapes=((), (None,)))
+    found = {}
+    for split, stored in _splits(path, builder).items():
+        sources = [_column(path, builder, stored, field) for field in source_fields]
+        targets = _column(path, builder, stored, target_field)
+        kinds = _column(path, builder, stored, kind_field) if kind_field else None
+        found[split] = [
+            _example(path, split, number, each, targets[number], kinds)
+            for number, each in enumerate(zip(*sources, strict=True))
+        ]
+    return found, {"name": builder.info.full_name}
+
+
+def _example(path, split, number, source, target, kinds) -> Example | BadExample:
+    where = f"{path}, split {split}, example {number}"
+    references = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target))
+    if not references:
+        return BadExample(where, "has no target")
+    return Example(source, references, where, str(kinds[number]) if kinds else "")
+
+
+def _find(path: str, data_dir: str) -> Any:
     """The builder of a set that is prepared in a format with random access."""
+    match = _NAME.fullmatch(path)
+    if not match:
+        raise ValueError(
+            f"data.path is {path!r}; data.source=tfds needs the name of a data set,"
+            " such as tiny_shakespeare, glue/cola or lm1b/1.1.0."
+        )
+    name = match["name"] + (match["config"] or "")
+    name += f":{match['version']}" if match["version"] else ""
     # Importing TFDS takes a second, and only this source needs it.
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import constants, read_only_builder
@@ -125,25 +172,34 @@ def _how_to_prepare(name: str, data_dir: str) -> str:
     )
 
 
-def _require_text(path: str, text_field: str, builder: Any) -> None:
+def _require_text(path, setting: str, field: str, builder: Any, shapes: tuple) -> None:
     fields = [
         name
-        for name, feature in builder.info.features.items()
-        if feature.shape == () and np.dtype(feature.np_dtype).kind == "O"
+        for name, info in _leaves(builder.info.features.get_tensor_info())
+        if info.shape in shapes and np.dtype(info.np_dtype).kind == "O"
     ]
-    if text_field not in fields:
+    if field not in fields:
         names = " or ".join(sorted(fields))
         hint = (
             f"set it to {names}" if fields else "there is none; name another data set"
         )
         raise ValueError(
-            f"data.text_field is {text_field!r}, which is no text field of {path};"
-            f" {hint}."
+            f"data.{setting} is {field!r}, which is no text field of {path}; {hint}."
         )
 
 
-def _splits(path: str, stored: list[str]) -> dict[str, str]:
+def _leaves(infos: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Features by their names, `a/b` for feature b of a."""
+    for name, info in infos.items():
+        if isinstance(info, dict):
+            yield from _leaves(info, f"{prefix}{name}/")
+        else:
+            yield prefix + name, info
+
+
+def _splits(path: str, builder: Any) -> dict[str, str]:
     """Which stored split is train, validation and test; the last two may be absent."""
+    stored = list(builder.info.splits)
     splits = {
         split: next(name for name in names if name in stored)
         for split, names in _SPLITS.items()
@@ -157,18 +213,25 @@ def _splits(path: str, stored: list[str]) -> dict[str, str]:
     return splits
 
 
-def _texts(path: str, builder: Any, split: str, text_field: str) -> list[str]:
+def _column(path: str, builder: Any, split: str, field: str) -> list[Any]:
+    """A feature of all examples: texts, or lists of texts."""
+    *outer, last = field.split("/")
     try:
-        examples = builder.as_data_source(split=split)
-        texts = [example[text_field] for example in examples]
+        found = []
+        for example in builder.as_data_source(split=split):
+            for name in outer:
+                example = example[name]
+            found.append(example[last])
     except Exception as error:
         raise _unreadable(path, error) from error
-    return [_text(path, split, i, text) for i, text in enumerate(texts)]
+    return [_text(path, split, i, text) for i, text in enumerate(found)]
 
 
-def _text(path: str, split: str, number: int, text: Any) -> str:
-    # TFDS gives bytes from files, and str from its mock data.
-    if isinstance(text, str):
+def _text(path: str, split: str, number: int, text: Any) -> Any:
+    if isinstance(text, np.ndarray | list):
+        return [_text(path, split, number, each) for each in text]
+    # TFDS gives bytes from files, and str from its mock data; a kind may be a number.
+    if not isinstance(text, bytes):
         return text
     try:
         return text.decode()

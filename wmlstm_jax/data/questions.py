@@ -10,11 +10,12 @@ _BABI_LINE = re.compile(r"(\d+) (.*)")
 _BABI_TASK = re.compile(r"qa(\d+)_")
 
 
-def read_squad(path: str) -> Found:
+def read_squad(path: str, *, prefix: str = "") -> Found:
     """JSON as SQuAD has it (Rajpurkar et al. 2016): a context, a question, answers.
 
     Args:
       path: the file, or a glob.
+      prefix: of `path` in messages, such as "validation_".
 
     Yields:
       Sources of two texts, the context and the question; their kind is the title.
@@ -22,9 +23,9 @@ def read_squad(path: str) -> Found:
     Raises:
       ValueError: a file cannot be read, or is not laid out so.
     """
-    for file in matching_files("path", path):
+    for file in matching_files(f"{prefix}path", path):
         try:
-            articles = json.loads(read_text("path", file))["data"]
+            articles = json.loads(read_text(f"{prefix}path", file))["data"]
             for article in articles:
                 for paragraph in article["paragraphs"]:
                     for question in paragraph["qas"]:
@@ -50,13 +51,14 @@ def _asked(file, article, context: str, question: dict):
     return Example((context, question["question"]), answers, where, title)
 
 
-def read_babi(path: str) -> Found:
+def read_babi(path: str, *, prefix: str = "") -> Found:
     """Numbered lines as bAbI has them (Weston et al. 2015); line 1 starts a story.
 
     A question has a tab, then its answer, and its facts after another.
 
     Args:
       path: the file, or a glob; `qa7_` in a name says the task.
+      prefix: of `path` in messages, such as "validation_".
 
     Yields:
       Sources of two texts, the story so far and the question; their kind is the task.
@@ -64,10 +66,10 @@ def read_babi(path: str) -> Found:
     Raises:
       ValueError: a file cannot be read.
     """
-    for file in matching_files("path", path):
+    for file in matching_files(f"{prefix}path", path):
         task = _BABI_TASK.search(file.name)
         kind, story = task[1] if task else "", []
-        text = read_text("path", file).removesuffix("\n")
+        text = read_text(f"{prefix}path", file).removesuffix("\n")
         for number, line in enumerate(text.split("\n"), 1):
             where = f"{file}, line {number}"
             match = _BABI_LINE.fullmatch(line)

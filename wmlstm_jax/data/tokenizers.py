@@ -9,7 +9,7 @@ from wmlstm_jax.data.bpe_tokenizer import BpeTokenizer
 from wmlstm_jax.data.byte_tokenizer import ByteTokenizer
 from wmlstm_jax.data.character_tokenizer import CharacterTokenizer
 from wmlstm_jax.data.refusals import damaged, no_such
-from wmlstm_jax.data.word_tokenizer import WordTokenizer
+from wmlstm_jax.data.word_tokenizer import PunctuatedTokenizer, WordTokenizer
 
 
 class Tokenizer(Protocol):
@@ -68,6 +68,7 @@ TOKENIZERS: dict[str, type[Tokenizer]] = {
     "bytes": ByteTokenizer,
     "characters": CharacterTokenizer,
     "words": WordTokenizer,
+    "punctuated": PunctuatedTokenizer,
     "bpe": BpeTokenizer,
 }
 """The tokenisers by the name that a config gives."""

@@ -1,4 +1,4 @@
-"""Text as its words and ends of lines."""
+"""Text as its words: between blanks, or with punctuation apart."""
 
 import re
 from collections import Counter
@@ -16,6 +16,7 @@ UNKNOWN = "<unk>"
 """As in the Penn Treebank, whose text has it as a word."""
 
 _WORD = re.compile(r"\n|[^ \t\n]+")
+_PIECE = re.compile(r" ?\w+| ?[^\w\s]|\s")
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,13 @@ class WordTokenizer:
         Raises:
           ValueError: as `train_tokenizer`.
         """
-        counts = Counter(_split(text))
+        counts = Counter(cls.split(text))
         return cls(tuple(most_frequent(counts, UNKNOWN, vocab_size, kind="words")))
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        """The words that `encode` looks up, one for each token."""
+        return _WORD.findall(text)
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> "WordTokenizer":
@@ -61,7 +67,8 @@ class WordTokenizer:
         words = saved.get("words")
         if not (
             isinstance(words, list)
-            and all(isinstance(word, str) and _WORD.fullmatch(word) for word in words)
+            and all(isinstance(word, str) for word in words)
+            and all(word == UNKNOWN or cls.split(word) == [word] for word in words)
             and len(set(words)) == len(words)
             and UNKNOWN in words
         ):
@@ -77,10 +84,15 @@ class WordTokenizer:
         """How many words there are, with `<unk>` and, as a rule, the newline."""
         return len(self.words)
 
+    @property
+    def unknown_token(self) -> int:
+        """The token of `<unk>`."""
+        return self._ids[UNKNOWN]
+
     def encode(self, text: str) -> np.ndarray:
         """Text to `[n]` int32 token ids."""
-        unknown = self._ids[UNKNOWN]
-        ids = (self._ids.get(word, unknown) for word in _split(text))
+        unknown = self.unknown_token
+        ids = (self._ids.get(word, unknown) for word in self.split(text))
         return np.fromiter(ids, np.int32)
 
     def decode(self, tokens: Iterable[int]) -> str:
@@ -89,15 +101,21 @@ class WordTokenizer:
 
     def stream(self, tokens: Iterable[int]) -> Iterator[str]:
         """Text as the tokens arrive; the space comes with the word after it."""
+        return self.join(self.words[int(token)] for token in tokens)
+
+    @staticmethod
+    def join(words: Iterable[str]) -> Iterator[str]:
+        """Words, known or not, to the text that `split` takes apart."""
         space = ""
-        for token in tokens:
-            word = self.words[int(token)]
+        for word in words:
             yield word if word == "\n" else space + word
             space = "" if word == "\n" else " "
 
     def unknown(self, text: str) -> list[str]:
         """The words of `text` that are not known, each once."""
-        return [word for word in dict.fromkeys(_split(text)) if word not in self._ids]
+        return [
+            word for word in dict.fromkeys(self.split(text)) if word not in self._ids
+        ]
 
     def byte_counts(self) -> np.ndarray:
         """Bytes of each word and of a blank beside it, `[V]` int32.
@@ -113,5 +131,33 @@ class WordTokenizer:
         return {word: i for i, word in enumerate(self.words)}
 
 
-def _split(text: str) -> Iterator[str]:
-    return (match.group() for match in _WORD.finditer(text))
+@dataclass(frozen=True)
+class PunctuatedTokenizer(WordTokenizer):
+    """Words, punctuation marks and blanks, of which one belongs to what follows it.
+
+    Text of known words survives exactly. A word has another token at the start of a
+    line than behind a blank.
+
+    Args:
+      words: each once.
+
+    Example:
+      >>> PunctuatedTokenizer.split("The cat's  mat.")
+      ['The', ' cat', "'", 's', ' ', ' mat', '.']
+    """
+
+    name = "punctuated"
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        """The pieces that `encode` looks up, one for each token."""
+        return _PIECE.findall(text)
+
+    @staticmethod
+    def join(words: Iterable[str]) -> Iterator[str]:
+        """Pieces, known or not, to the text that `split` takes apart."""
+        yield from words
+
+    def byte_counts(self) -> np.ndarray:
+        """Bytes of each piece, and 0 for `<unk>`, `[V]` int32."""
+        return byte_counts(self.words, UNKNOWN)

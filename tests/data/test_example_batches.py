@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wmlstm_jax.data.example_batches import ExampleBatches, plan_buckets
+from wmlstm_jax.data.example_tokens import EncodedExample
+
+START = 99
+sizes = st.lists(
+    st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=40
+)
+
+
+def examples(lengths):
+    """Each says its own number, and its own number plus 100."""
+    return [
+        EncodedExample(np.full(s, i, np.int32), np.full(t, 100 + i, np.int32))
+        for i, (s, t) in enumerate(lengths)
+    ]
+
+
+def make(lengths, batch_size, num_buckets=3, **options):
+    given = examples(lengths)
+    buckets = plan_buckets(given, num_buckets)
+    return ExampleBatches(given, buckets, batch_size, start=START, **options)
+
+
+@given(sizes, st.integers(1, 6))
+def test_every_example_has_a_bucket_that_holds_it(lengths, num_buckets):
+    buckets = plan_buckets(examples(lengths), num_buckets)
+    assert len(buckets) <= num_buckets
+    assert len({bucket[:2] for bucket in buckets}) == len(buckets)
+    members = np.concatenate([bucket.members for bucket in buckets])
+    assert sorted(members) == list(range(len(lengths)))
+    for source, target, members in buckets:
+        longest = np.array([lengths[i] for i in members]).max(axis=0)
+        assert (source, target) == tuple(-(-longest // 4) * 4)
+
+
+def test_examples_of_one_length_share_a_bucket():
+    lengths = [(4, 8)] * 20 + [(12, 8)] * 20
+    assert [b[:2] for b in plan_buckets(examples(lengths), 4)] == [(4, 8), (12, 8)]
+
+
+@given(sizes, st.integers(1, 5), st.integers(0, 9) | st.none())
+def test_a_pass_has_every_example_once(lengths, batch_size, seed):
+    batches = make(lengths, batch_size, seed=seed)
+    for turn in range(2):
+        places = range(turn * len(batches), (turn + 1) * len(batches))
+        seen = np.concatenate([batches[k]["examples"] for k in places])
+        assert sorted(seen[seen >= 0]) == list(range(len(lengths)))
+        # Rows that fill up are fewer than a batch for each bucket.
+        assert (seen < 0).sum() <= 3 * (batch_size - 1)
+
+
+@given(sizes, st.integers(1, 5))
+def test_rows_are_their_examples(lengths, batch_size):
+    batches = make(lengths, batch_size, seed=1)
+    for k in range(len(batches)):
+        batch = batches[k]
+        for row, example in enumerate(batch["examples"]):
+            source, target = lengths[example] if example >= 0 else (0, 0)
+            assert batch["source_valid"][row].sum() == source
+            assert batch["valid"][row].sum() == target
+            assert batch["source_valid"][row, :source].all()
+            assert batch["valid"][row, :target].all()
+            assert (batch["source"][row, :source] == example).all()
+            assert (batch["targets"][row, :target] == 100 + example).all()
+            assert batch["tokens"][row, 0] == START
+            assert (batch["tokens"][row, 1:target] == 100 + example).all()
+
+
+LENGTHS = [(1 + i % 9, 1 + i % 7) for i in range(50)]
+
+
+def order(batches, count):
+    return [batches[k]["examples"].tolist() for k in range(count)]
+
+
+def test_a_batch_is_a_function_of_the_seed_and_its_number():
+    first, second = (make(LENGTHS, 4, seed=7) for _ in range(2))
+    wanted = order(first, 3 * len(first))
+    for k in reversed(range(len(wanted))):
+        assert second[k]["examples"].tolist() == wanted[k]
+    one, two = wanted[: len(first)], wanted[len(first) : 2 * len(first)]
+    assert one != two
+    assert order(make(LENGTHS, 4, seed=8), len(first)) != one
+
+
+def test_an_evaluation_has_one_order():
+    batches = make(LENGTHS, 4)
+    assert order(batches, 2 * len(batches)) == 2 * order(batches, len(batches))
+
+
+def test_hosts_share_the_rows():
+    whole = make(LENGTHS, 6, seed=3)
+    parts = [make(LENGTHS, 6, seed=3, shard=i, num_shards=3) for i in range(3)]
+    for k in range(len(whole)):
+        joined = [part[k] for part in parts]
+        for name, rows in whole[k].items():
+            got = np.concatenate([part[name] for part in joined])
+            np.testing.assert_array_equal(got, rows)
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="0 examples cannot go into 3 buckets"):
+        plan_buckets([], 3)
+    with pytest.raises(ValueError, match="1 examples cannot go into 0 buckets"):
+        plan_buckets(examples([(1, 1)]), 0)
+    with pytest.raises(ValueError, match="data.batch_size is 4; it must divide by the"):
+        make(LENGTHS, 4, num_shards=3)
