@@ -1,20 +1,31 @@
-"""Scores a trained model, lets it continue a text, or draws its memory.
+"""Scores a trained model, tries it, or draws what its memory does.
 
     python eval.py --workdir=runs/lm [--which=latest]
     python eval.py --workdir=runs/lm --generate="The for statement" --top_p=0.9
     python eval.py --workdir=runs/lm --inspect=memory.png [--text="The for statement"]
+    python eval.py --workdir=runs/translation --interactive < sentences.txt
 
 The settings are those of the run; a `--config` is only checked against them.
 """
 
+import sys
 from pathlib import Path
 
 from absl import flags
 
-from wmlstm_jax.analysis import draw_text, score, score_table, write_scores
+from wmlstm_jax.analysis import (
+    converse,
+    draw_alignment,
+    draw_text,
+    report,
+    score,
+    score_table,
+    write_scores,
+)
 from wmlstm_jax.inference import Greedy, Sample
 from wmlstm_jax.training.checkpoints import WHICH, claim_workdir
 from wmlstm_jax.training.command_line import define_config, given_config, run_script
+from wmlstm_jax.training.config import LANGUAGE_MODELING
 from wmlstm_jax.training.trained import Trained, continue_text, load
 
 _CONFIG = define_config(required=False)
@@ -43,13 +54,19 @@ _TOP_P = flags.DEFINE_float(
 )
 _SEED = flags.DEFINE_integer("seed", None, "Of the draws; by default the config's.")
 _INSPECT = flags.DEFINE_string("inspect", None, "A picture to draw the memory into.")
-_TEXT = flags.DEFINE_string(
-    "text", None, "To draw; by default the begin of the validation text."
+_TEXT = flags.DEFINE_multi_string(
+    "text",
+    None,
+    "To draw; by default what comes first in validation. Twice where a source is two"
+    " texts, such as a story and a question.",
+)
+_INTERACTIVE = flags.DEFINE_bool(
+    "interactive", False, "Answer to every line that comes in."
 )
 
 
 def main() -> None:
-    """Flags to a table, a text or a picture."""
+    """Flags to tables, texts or a picture."""
     workdir = Path(_WORKDIR.value)
     trained = load(workdir, _WHICH.value)
     if _CONFIG.value is not None:
@@ -57,12 +74,31 @@ def main() -> None:
     if _GENERATE.value is not None:
         _generate(trained, _GENERATE.value)
     if _INSPECT.value is not None:
-        draw_text(trained, _INSPECT.value, _TEXT.value)
-        print(f"The memory at work: {_INSPECT.value}")
-    if _GENERATE.value is None and _INSPECT.value is None:
-        scores = score(trained, cache_slots=_CACHE.value)
-        write_scores(trained, scores, workdir / "eval.json")
-        print(f"{trained.checkpoint}\n\n{score_table(scores)}")
+        _inspect(trained, _INSPECT.value)
+    if _INTERACTIVE.value:
+        converse(trained, sys.stdin, sys.stdout)
+    if _GENERATE.value is None and _INSPECT.value is None and not _INTERACTIVE.value:
+        print(f"{trained.checkpoint}\n\n{_score(trained, workdir)}")
+
+
+def _score(trained: Trained, workdir: Path) -> str:
+    """Scores of the task as tables; they are kept in the workdir."""
+    if trained.run.config.task != LANGUAGE_MODELING:
+        return report(trained, workdir)
+    scores = score(trained, cache_slots=_CACHE.value)
+    write_scores(trained, scores, workdir / "eval.json")
+    return score_table(scores)
+
+
+def _inspect(trained: Trained, path: str) -> None:
+    """Draws a picture of a text."""
+    texts = _TEXT.value
+    if trained.run.config.task != LANGUAGE_MODELING:
+        draw_alignment(trained, path, None if texts is None else tuple(texts))
+        print(f"The source behind each word: {path}")
+        return
+    draw_text(trained, path, None if texts is None else "\n".join(texts))
+    print(f"The memory at work: {path}")
 
 
 def _generate(trained: Trained, prompt: str) -> None:

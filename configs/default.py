@@ -7,6 +7,8 @@ def get_config() -> ConfigDict:
     """A byte-level WM-LSTM language model on the text inside Python."""
     config = ConfigDict()
 
+    # Or "translation" or "question_answering", which have sources and targets.
+    config.task = "language_modeling"
     # Parameters, dropout and samples all follow from it: same seed, same numbers.
     config.seed = 0
     # About three passes over the embedded text.
@@ -31,17 +33,35 @@ def get_config() -> ConfigDict:
     # For "file": texts of their own to validate and test on; "" cuts them off the end.
     data.validation_path = ""
     data.test_path = ""
+    # For examples: the other side of a "parallel" text.
+    data.target_path = ""
+    data.validation_target_path = ""
+    data.test_target_path = ""
+    # For examples in "jsonl", "table" or "tfds": the fields that make a source, the one
+    # to be said, and the one by which examples are counted, if any.
+    data.source_fields = ()
+    data.target_field = ""
+    data.kind_field = ""
     # For "tfds": which feature is the text, and where sets are prepared ("": TFDS's).
     data.text_field = "text"
     data.data_dir = ""
     # What is cut off: enough to tell two models apart, and most is left to train on.
     data.validation_fraction = 0.05
     data.test_fraction = 0.05
+    # For examples: refuses what is none, rather than leave it out.
+    data.skip_bad = False
+    # For examples: no limit of tokens.
+    data.max_source = 0
+    data.max_target = 0
+    # For training examples beyond the limits; the cut ones end amid a sentence.
+    data.too_long = "drop"
+    # For examples: as many programs to compile, for less padding the more there are.
+    data.num_buckets = 4
     # Nothing to train, nothing unknown, and bits per byte are bits per token.
     data.tokenizer = "bytes"
     # The most tokens that "words", "characters" and "bpe" may have; 0 is no limit.
     data.vocab_size = 0
-    # Streams read side by side; must divide by the devices. Few, for many updates: after
+    # Streams read side by side; must divide by the devices. Few, for many updates: in
     # as many seconds, 32 rows and windows of 128 gave 1.74 bits per byte, these 1.59.
     data.batch_size = 16
     # How far gradients reach back; the carry reaches further.
@@ -83,6 +103,28 @@ def get_config() -> ConfigDict:
     model.read_dropout = 0.0
     # Of the recurrent weights: for many passes over little text.
     model.weight_dropout = 0.0
+
+    # Only for examples: what reads the sources.
+    config.encoder = encoder = ConfigDict()
+    # 0 would leave it to the model: source and target as one stream.
+    encoder.num_layers = 1
+    # Of each direction.
+    encoder.hidden_dim = 256
+    # The source bank remembers every word; the encoder needs no memory of its own.
+    encoder.num_slots = 0
+    # A word is known by what follows it too.
+    encoder.bidirectional = True
+
+    # Only for examples: how targets are searched.
+    config.search = search = ConfigDict()
+    # A wider beam has not been found to say better things.
+    search.size = 5
+    # Between no normalisation, which favours short ones, and the mean per token.
+    search.length_penalty = 0.6
+    # Forbids nothing.
+    search.block_ngram = 0
+    # Enough for a sentence.
+    search.max_length = 100
 
     config.optimizer = optimizer = ConfigDict()
     # High for a short run; the clipped gradient and the warm-up make it safe.
@@ -135,6 +177,11 @@ def make_tiny(config: ConfigDict) -> None:
     """Leaves two steps of a tiny model on the embedded text."""
     config.num_steps = config.eval_every = 2
     config.data.source = "embedded"
+    if config.task != "language_modeling":
+        # Sources with targets, made of the same text.
+        config.data.source = "backwards"
+        config.encoder.hidden_dim = 16
+        config.search.size, config.search.max_length = 2, 12
     config.data.batch_size = 8
     config.data.window = 16
     config.model.embed_dim = config.model.hidden_dim = 16

@@ -64,14 +64,16 @@ def test_what_is_read_is_the_trace(drawn, tokens):
         model.embedding(batch), carries, tags=batch, trace=True
     )
     weights = outputs.trace.read.weights[:, 0].mean(1)  # [T, N]
-    np.testing.assert_allclose(use.read.sum(1), weights.sum(1), atol=1e-6)
+    # Float32, of which one program is a scan and the other is none.
+    same = {"rtol": 1e-4, "atol": 1e-6}
+    np.testing.assert_allclose(use.read.sum(1), weights.sum(1), **same)
     before = np.concatenate([np.zeros_like(use.held[:1]), use.held[:-1]])
     assert (use.read[~before] == 0).all() and (use.read[before] > 0).all()
     if config.policy == "fifo":
         for token in range(LENGTH):
             steps = np.flatnonzero(before[:, token])
             got = use.read[steps, token]
-            np.testing.assert_allclose(got, weights[steps, token % SLOTS], atol=1e-6)
+            np.testing.assert_allclose(got, weights[steps, token % SLOTS], **same)
 
 
 def test_what_is_copied_is_what_the_prediction_gains(drawn, tokens):

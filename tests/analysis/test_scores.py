@@ -33,7 +33,7 @@ def test_every_way_has_a_row(scores):
 def test_a_text_is_scored_as_one_stream(scores, trained):
     model = load(trained, "latest")
     run = model.run
-    tokens = jnp.asarray(run.tokenizer.encode(run.corpus().validation))[None]
+    tokens = jnp.asarray(run.tokenizer.encode(run.data.corpus.validation))[None]
     module = nnx.merge(run.graph, model.params)
     carry, window = module.initialize_carry(1), (tokens[:, :-1], tokens[:, 1:])
     said = module.predict(*window, carry)[1]
@@ -84,7 +84,7 @@ def test_the_file_says_what_the_table_says(scores, trained, tmp_path):
     model = load(trained, "latest")
     assert parse_config(result["settings"]) == model.run.config
     assert result["num_params"] == sum(p.size for p in jax.tree.leaves(model.params))
-    assert result["training"]["text"] == model.run.corpus().origin
+    assert result["training"]["text"] == model.run.data.origin
     for about in result, result["training"]:
         assert "commit" in about and about["versions"]["jax"] == jax.__version__
         assert about["hardware"]["num_devices"] == jax.device_count()

@@ -7,7 +7,7 @@ from configs import lm_embedded
 from wmlstm_jax.benchmarks import ablation
 from wmlstm_jax.training import parse_config
 from wmlstm_jax.training.config import MeshConfig
-from wmlstm_jax.training.state import num_params
+from wmlstm_jax.training.objectives import LanguageModeling, num_params
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def config(tmp_path):
 def test_variants_differ_in_their_names_only_and_are_as_large(config):
     names = ["LSTM", "copying", "copying, 16 slots", "reading and copying"]
     found = ablation.configure(config, names)
-    sizes = [num_params(each.model, 256) for each in found.values()]
+    sizes = [num_params(LanguageModeling(each.model, 256)) for each in found.values()]
     assert max(sizes) < 1.01 * min(sizes)
     same = {"hidden_dim": 8}
     for name, each in found.items():

@@ -7,7 +7,13 @@ import pytest
 from flax import nnx
 
 from wmlstm_jax.inference import Beam, Greedy, beam_search, generate, repeat_rows
-from wmlstm_jax.models import DecoderConfig, Seq2Seq, Seq2SeqConfig
+from wmlstm_jax.models import (
+    DecoderConfig,
+    ModelConfig,
+    Seq2Seq,
+    Seq2SeqConfig,
+    SingleStream,
+)
 
 VOCAB, UNKNOWN, START, END = 9, 1, 2, 3
 DECODER = DecoderConfig(
@@ -22,7 +28,8 @@ CONFIGS = {
     "no memory": Seq2SeqConfig(replace(DECODER, num_slots=0), 10),
     "no copies": Seq2SeqConfig(replace(DECODER, copy=False), 10),
 }
-every_config = pytest.mark.parametrize("name", CONFIGS)
+STREAM = ModelConfig(8, 12, key_dim=4, num_slots=9, read=False, copy=True, dropout=0.2)
+every_config = pytest.mark.parametrize("name", [*CONFIGS, "single stream"])
 # The word 9 is outside the vocabulary.
 SOURCE = np.array([[4, 9, 5, 6], [7, 8, 0, 0]], np.int32)
 VALID = np.array([[True] * 4, [True, True, False, False]])
@@ -31,6 +38,8 @@ TOKENS = np.concatenate([np.full((2, 1), START), TARGET[:, :-1]], axis=1)
 
 
 def make(name="both ways", seed=0):
+    if name == "single stream":
+        return SingleStream(STREAM, VOCAB, unknown=UNKNOWN, rngs=nnx.Rngs(seed))
     return Seq2Seq(CONFIGS[name], VOCAB, unknown=UNKNOWN, rngs=nnx.Rngs(seed))
 
 
@@ -40,7 +49,7 @@ def log_probs(model, source, valid, tokens, targets, rng=None):
     return model.predict(encoded, tokens, targets, rng=rng).log_probs
 
 
-@pytest.mark.parametrize("name", ["both ways", "deep"])
+@pytest.mark.parametrize("name", ["both ways", "deep", "single stream"])
 def test_padding_of_the_source_is_not_seen(name):
     model = make(name)
     said = log_probs(model, SOURCE, VALID, TOKENS, TARGET)
@@ -56,7 +65,7 @@ def test_steps_say_what_predict_says(name):
     """And what is said of all words adds up to one."""
     model = make(name)
     wanted = log_probs(model, SOURCE, VALID, TOKENS, TARGET)
-    carries, sources = nnx.jit(Seq2Seq.encode)(model, SOURCE, VALID)
+    carries, sources = nnx.jit(type(model).encode)(model, SOURCE, VALID)
     step = jax.jit(lambda step_fn, *given: step_fn(*given))
     for time in range(4):
         step_fn = model.step_fn(sources, 1)
@@ -92,7 +101,7 @@ def test_what_comes_later_is_not_seen():
     assert (changed[:, 3] != said[:, 3]).all()
 
 
-@pytest.mark.parametrize("name", ["both ways", "deep", "no memory"])
+@pytest.mark.parametrize("name", ["both ways", "deep", "no memory", "single stream"])
 def test_every_parameter_is_learned(name):
     model = make(name)
     graph, params = nnx.split(model, nnx.Param)
@@ -107,8 +116,9 @@ def test_every_parameter_is_learned(name):
         assert np.isfinite(leaf).all() and np.any(leaf), path
 
 
-def test_dropout_is_the_keys_alone():
-    model, keys = make(), jax.random.split(jax.random.key(0))
+@pytest.mark.parametrize("name", ["both ways", "single stream"])
+def test_dropout_is_the_keys_alone(name):
+    model, keys = make(name), jax.random.split(jax.random.key(0))
     said = [
         log_probs(model, SOURCE, VALID, TOKENS, TARGET, key)
         for key in (keys[0], keys[0], keys[1])

@@ -251,7 +251,7 @@ def test_a_whole_state_comes_back(trained, config):
     with Checkpoints(trained) as checkpoints:
         restored = checkpoints.restore(run.template)
     assert restored.step == restored.state.step == restored.about["data_position"] == 4
-    assert restored.about["text"] == run.corpus().origin
+    assert restored.about["text"] == run.data.origin
     assert restored.about["tokenizer"] == {"name": "bytes"}
 
 

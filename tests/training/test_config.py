@@ -6,7 +6,7 @@ import pytest
 from configs import char_shakespeare, default, lm_embedded, word_ptb
 from wmlstm_jax.training import parse_config
 from wmlstm_jax.training.config import MeshConfig, config_differences, to_settings
-from wmlstm_jax.training.state import num_params
+from wmlstm_jax.training.objectives import LanguageModeling, num_params
 
 CONFIGS = (lm_embedded, char_shakespeare, word_ptb)
 
@@ -43,7 +43,9 @@ def test_every_mode_parses(file):
 )
 def test_the_lstm_of_a_config_is_of_its_size(file, vocab_size):
     sizes = [
-        num_params(parse_config(file.get_config(mode)).model, vocab_size)
+        num_params(
+            LanguageModeling(parse_config(file.get_config(mode)).model, vocab_size)
+        )
         for mode in ("", "lstm")
     ]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.01)

@@ -23,9 +23,14 @@ def first_step(run, mesh, change=lambda state: state):
     state = change(run.first_state())
     before = jax.device_get(state._replace(rng=None))
     state = jax.device_put(state, shard_of(state, mesh))
-    batch = put_batch(run.windows("train")[1], mesh)
+    batch = put_batch(run.data.batches("train")[1], mesh)
     step = make_train_step(
-        run.graph, run.optimizer, mesh, run.template, run.config.vocab_share
+        run.objective,
+        run.graph,
+        run.optimizer,
+        mesh,
+        run.template,
+        run.config.vocab_share,
     )
     state, metrics = step(state, batch)
     return before, jax.device_get(state._replace(rng=None)), jax.device_get(metrics)
@@ -77,7 +82,7 @@ def test_evaluation_hands_the_carry_on(config):
     long = build(replace(config, data=replace(config.data, window=500)))
     scores = [Evaluator(each, "validation")(params) for each in (run, long)]
     assert scores[0].tokens == scores[1].tokens
-    assert scores[0].tokens == len(run.corpus().validation.encode()) - 1
+    assert scores[0].tokens == len(run.data.corpus.validation.encode()) - 1
     assert scores[0].loss == pytest.approx(scores[1].loss, rel=1e-5)
 
 

@@ -1,17 +1,27 @@
 """Looking at trained models: scores, comparisons, pictures of the memory."""
 
+from wmlstm_jax.analysis.alignments import Alignment, align, draw_alignment
 from wmlstm_jax.analysis.compare import compare
 from wmlstm_jax.analysis.heat_map import draw, draw_text
+from wmlstm_jax.analysis.interactive import converse
 from wmlstm_jax.analysis.memory_use import MemoryUse, look
+from wmlstm_jax.analysis.predictions import Predictions, predict, report
 from wmlstm_jax.analysis.scores import Score, score, score_table, write_scores
 
 __all__ = [
+    "Alignment",
     "MemoryUse",
+    "Predictions",
     "Score",
+    "align",
     "compare",
+    "converse",
     "draw",
+    "draw_alignment",
     "draw_text",
     "look",
+    "predict",
+    "report",
     "score",
     "score_table",
     "write_scores",

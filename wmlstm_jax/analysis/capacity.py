@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from wmlstm_jax.metrics import Likelihood, markdown_table
 from wmlstm_jax.training.command_line import define_config, given_config, run_script
-from wmlstm_jax.training.config import TrainConfig
+from wmlstm_jax.training.config import MeshConfig, TrainConfig
 from wmlstm_jax.training.loop import train
 from wmlstm_jax.training.manifest import write_whole, writing
 from wmlstm_jax.training.run import Evaluator, build
@@ -67,8 +67,8 @@ def evaluate(trained: Trained, num_slots: int) -> Point:
       ValueError: see `with_slots`.
     """
     config = with_slots(trained.run.config, num_slots)
-    run = build(config, trained.run.tokenizer)
-    run = run._replace(corpus=trained.run.corpus)
+    run = build(config, trained.run.tokenizer, MeshConfig(data=1))
+    run = run._replace(data=trained.run.data)
     validate = Evaluator(run, "validation")
     validate(trained.params)
     began = time.perf_counter()

@@ -10,10 +10,10 @@ from wmlstm_jax.inference import Sample
 from wmlstm_jax.metrics import markdown_table
 from wmlstm_jax.models import ModelConfig
 from wmlstm_jax.models.sizes import nearest_width
-from wmlstm_jax.training.config import TrainConfig
+from wmlstm_jax.training.config import LANGUAGE_MODELING, TrainConfig
 from wmlstm_jax.training.loop import train
+from wmlstm_jax.training.objectives import LanguageModeling, num_params
 from wmlstm_jax.training.run import build
-from wmlstm_jax.training.state import num_params
 from wmlstm_jax.training.trained import continue_text, load
 
 NAMES = {"wm_lstm": "WM-LSTM", "lstm": "LSTM"}
@@ -29,7 +29,8 @@ def match_size(config: ModelConfig, wanted: int, vocab_size: int) -> ModelConfig
     """
 
     def count(hidden_dim: int) -> int:
-        return num_params(replace(config, hidden_dim=hidden_dim), vocab_size)
+        wide = replace(config, hidden_dim=hidden_dim)
+        return num_params(LanguageModeling(wide, vocab_size))
 
     return replace(config, hidden_dim=nearest_width(count, wanted))
 
@@ -42,7 +43,8 @@ def matched_lstm(config: ModelConfig, vocab_size: int) -> ModelConfig:
       vocab_size: V.
     """
     plain = replace(config, num_slots=0, copy=False, read_modes=("content",))
-    return match_size(plain, num_params(config, vocab_size), vocab_size)
+    wanted = num_params(LanguageModeling(config, vocab_size))
+    return match_size(plain, wanted, vocab_size)
 
 
 def compare(config: TrainConfig, workdir: str | Path) -> str:
@@ -60,6 +62,11 @@ def compare(config: TrainConfig, workdir: str | Path) -> str:
     Raises:
       ValueError: a setting cannot be met, or the workdir holds another run.
     """
+    if config.task != LANGUAGE_MODELING:
+        raise ValueError(
+            f"config.compare is for language models, and config.task is {config.task};"
+            " leave it False."
+        )
     workdir = Path(workdir)
     config = replace(config, compare=False)
     vocab_size = build(config).tokenizer.vocab_size
@@ -70,7 +77,7 @@ def compare(config: TrainConfig, workdir: str | Path) -> str:
         train(each, workdir / name)
         seconds = time.perf_counter() - began
         trained[name] = load(workdir / name)
-        size = f"{num_params(each.model, vocab_size):,}", f"{seconds:.0f} s"
+        size = f"{num_params(trained[name].run.objective):,}", f"{seconds:.0f} s"
         for _, way, counts in score(trained[name], ("validation",)):
             title = f"{NAMES[name]}, {way}" if way else NAMES[name]
             numbers = f"{counts.perplexity:.3f}", f"{counts.bits_per_byte:.3f}"

@@ -32,7 +32,7 @@ def draw_text(trained: Trained, path: str | Path, text: str | None = None) -> No
     """
     tokenizer = trained.run.tokenizer
     if text is None:
-        tokens = tokenizer.encode(trained.run.corpus().validation)[:SHOWN]
+        tokens = tokenizer.encode(trained.run.data.corpus.validation)[:SHOWN]
     else:
         tokens = tokenizer.encode(text)
     if len(tokens) > LONGEST:
@@ -65,10 +65,24 @@ def draw(use: MemoryUse, name: Callable[[int], str], path: str | Path) -> None:
         shown.append(("would copy next", use.held, use.copied))
     side = max(TOKEN * len(use.tokens), 4)
     figure = Figure(figsize=(len(shown) * (side + 1.2), side + 1), layout="constrained")
-    names = [_visible(name(int(token))) for token in use.tokens]
+    names = [visible(name(int(token))) for token in use.tokens]
     grid = figure.subplots(1, len(shown), squeeze=False)[0]
     for axes, (what, held, weights) in zip(grid, shown, strict=True):
-        _panel(axes, what, held, weights, names)
+        draw_weights(axes, np.where(held, weights, np.nan), names, names)
+        axes.set(
+            title=f"What each step {what}",
+            xlabel="token that came in",
+            ylabel="token in the memory",
+        )
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Writes a picture.
+
+    Raises:
+      ValueError: the ending is of no format, or the picture cannot be written.
+    """
     kinds = figure.canvas.get_supported_filetypes()
     if Path(path).suffix[1:] not in kinds:
         raise ValueError(
@@ -80,30 +94,32 @@ def draw(use: MemoryUse, name: Callable[[int], str], path: str | Path) -> None:
         figure.savefig(path, dpi=110)
 
 
-def _panel(
-    axes: Axes, what: str, held: np.ndarray, weights: np.ndarray, names: list[str]
+def draw_weights(
+    axes: Axes, weights: np.ndarray, across: list[str], down: list[str]
 ) -> None:
+    """Draws probabilities, gray where there is nothing.
+
+    Args:
+      axes: where.
+      weights: `[x, y]` float in [0, 1], or NaN for nothing.
+      across: names of what stands on the x axis.
+      down: likewise of the y axis.
+    """
     image = axes.imshow(
-        np.where(held, weights, np.nan).T,
+        weights.T,
         cmap="magma_r",
         vmin=0,
         vmax=1,
         interpolation="nearest",
     )
     axes.set_facecolor("0.88")
-    places = np.arange(len(names))
     font = {"fontsize": 7, "family": "monospace"}
-    axes.set_xticks(places, names, rotation=90, **font)
-    axes.set_yticks(places, names, **font)
-    axes.set(
-        title=f"What each step {what}",
-        xlabel="token that came in",
-        ylabel="token in the memory",
-    )
+    axes.set_xticks(np.arange(len(across)), across, rotation=90, **font)
+    axes.set_yticks(np.arange(len(down)), down, **font)
     axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.01, label="probability")
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """A token as a label: white space and what does not print made visible."""
     if text in (" ", ""):
         return "␣" if text else "?"

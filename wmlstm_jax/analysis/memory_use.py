@@ -10,7 +10,7 @@ from flax import nnx
 from wmlstm_jax.core import Memory
 from wmlstm_jax.core.pointer import point, pointer_query
 from wmlstm_jax.nn.layer import as_arrays
-from wmlstm_jax.training.trained import Trained
+from wmlstm_jax.training.trained import Trained, language_model_of
 
 Array = jax.Array
 
@@ -36,8 +36,9 @@ def look(trained: Trained, tokens: np.ndarray) -> MemoryUse:
       tokens: `[T]` integer, at least one.
 
     Raises:
-      ValueError: the model has no memory, or the text is empty.
+      ValueError: the model has no memory or another task, or the text is empty.
     """
+    language_model_of(trained)
     config = trained.run.config.model
     if not config.num_slots:
         raise ValueError(
@@ -67,20 +68,20 @@ def _run(graph, params, tokens):
         after, read, copied = carries[-1].memory, None, None
         if config.reads:
             weights = outputs.trace.read.weights[0] / config.num_heads
-            read = _by_token(before, weights, length)
+            read = by_token(before, weights, length)
         if model.copy_gate is not None:
             query = pointer_query(cell, config, carries[-1].hidden)
             weights, _, live = point(config, cell["memory"], query, after, None)
             share = jax.nn.sigmoid(model.copy_gate(features[0, 0])[0])
             weights = share * weights / jnp.maximum(live.sum(), 1)
-            copied = _by_token(after, weights, length)
-        held = _by_token(after, after.live, length) > 0
+            copied = by_token(after, weights, length)
+        held = by_token(after, after.live, length) > 0
         return carries, (held, read, copied)
 
     return jax.lax.scan(turn, model.initialize_carry(1), tokens)[1]
 
 
-def _by_token(memory: Memory, of_slots: Array, length: int) -> Array:
+def by_token(memory: Memory, of_slots: Array, length: int) -> Array:
     """What heads give to slots, `[1, heads, N]` in any grouping, summed by token."""
     groups, slots = memory.written.shape[1:]
     of_slots = of_slots.reshape(groups, -1, slots).sum(1)

@@ -28,9 +28,9 @@ from wmlstm_jax.metrics import Likelihood, markdown_table
 from wmlstm_jax.models.language_model import Carries
 from wmlstm_jax.training.config import to_settings
 from wmlstm_jax.training.manifest import write_whole
+from wmlstm_jax.training.objectives import num_params
 from wmlstm_jax.training.provenance import provenance
-from wmlstm_jax.training.state import num_params
-from wmlstm_jax.training.trained import Trained
+from wmlstm_jax.training.trained import Trained, language_model_of
 
 SPLITS = ("validation", "test")
 WINDOW = 256
@@ -63,12 +63,15 @@ def score(
       splits: which texts, "validation" first: it chooses. Those that the run has not
         are left out.
       cache_slots: of the neural cache; by default those of the model's memory.
+
+    Raises:
+      ValueError: the model has another task.
     """
-    model = trained.run.config.model
+    model = language_model_of(trained).config
     slots = cache_slots or model.num_slots or CACHE_SLOTS
     first, step = _make_step(trained, slots)
     scores, chosen = [], None
-    for split in (s for s in splits if getattr(trained.run.corpus(), s)):
+    for split in (s for s in splits if getattr(trained.run.data.corpus, s)):
         nats, tokens, size = _count(trained, split, first, step)
         cached = nats.pop("cached")
         if chosen is None:
@@ -108,17 +111,25 @@ def write_scores(trained: Trained, scores: list[Score], path: Path) -> None:
         }
         for text, way, counts in scores
     ]
-    config, about = trained.run.config, trained.about
+    write_evaluation(trained, rows, path)
+
+
+def write_evaluation(trained: Trained, scores: list[dict], path: Path) -> None:
+    """Keeps scores of any task as JSON, with all that they depend on.
+
+    Raises:
+      ValueError: the file cannot be written.
+    """
     result = {
         **provenance(),
-        "settings": to_settings(config),
-        "num_params": num_params(config.model, trained.run.tokenizer.vocab_size),
+        "settings": to_settings(trained.run.config),
+        "num_params": num_params(trained.run.objective),
         "checkpoint_step": trained.step,
         "training": {
-            name: about.get(name)
+            name: trained.about.get(name)
             for name in ("seconds", "commit", "versions", "hardware", "text")
         },
-        "scores": rows,
+        "scores": scores,
     }
     write_whole(path, json.dumps(result, indent=2) + "\n")
 
@@ -189,7 +200,7 @@ def _count(
 
 def _stream(trained: Trained, split: str) -> Iterator[dict[str, np.ndarray]]:
     """The windows of a split as one stream; a bar shows where it is."""
-    tokens = trained.run.tokenizer.encode(getattr(trained.run.corpus(), split))
+    tokens = trained.run.tokenizer.encode(getattr(trained.run.data.corpus, split))
     windows = StreamWindows(tokens, 1, WINDOW, name=f"{split} text")
     steps = batches(windows, 0, len(windows))
     yield from tqdm(steps, split, len(windows), leave=False, disable=None)

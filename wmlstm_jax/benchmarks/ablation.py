@@ -30,9 +30,9 @@ from wmlstm_jax.training.command_line import define_config, given_config, run_sc
 from wmlstm_jax.training.config import TrainConfig, to_settings
 from wmlstm_jax.training.loop import train
 from wmlstm_jax.training.manifest import write_whole
+from wmlstm_jax.training.objectives import LanguageModeling, num_params
 from wmlstm_jax.training.provenance import provenance
 from wmlstm_jax.training.run import build
-from wmlstm_jax.training.state import num_params
 from wmlstm_jax.training.trained import load
 
 READ, COPY = {"copy": False}, {"read": False}
@@ -69,7 +69,7 @@ class Result(NamedTuple):
 def configure(config: TrainConfig, names: list[str]) -> dict[str, TrainConfig]:
     """The config of variants by name, all as large as the one given."""
     vocab_size = build(config).tokenizer.vocab_size
-    wanted = num_params(config.model, vocab_size)
+    wanted = num_params(LanguageModeling(config.model, vocab_size))
     return {
         name: replace(
             config,
@@ -101,7 +101,7 @@ def measure(variant: str, config: TrainConfig, slots: int, out: Path) -> Result:
     rows = json.loads(scores.read_text())["scores"]
     return Result(
         variant,
-        num_params(config.model, build(config).tokenizer.vocab_size),
+        num_params(build(config).objective),
         config.model.hidden_dim,
         {row["way"]: row["perplexity"] for row in rows},
         time.perf_counter() - began,

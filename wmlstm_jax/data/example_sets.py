@@ -10,6 +10,7 @@ from wmlstm_jax.data.examples import (
     BadExample,
     Example,
     Examples,
+    Found,
     collect,
     read_jsonl,
     read_parallel,
@@ -18,6 +19,7 @@ from wmlstm_jax.data.examples import (
 from wmlstm_jax.data.prepared_sets import read_prepared_examples
 from wmlstm_jax.data.questions import read_babi, read_squad
 from wmlstm_jax.data.refusals import no_such
+from wmlstm_jax.data.sources import read_embedded
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,21 @@ class ExampleSource(NamedTuple):
     """A split takes whole kinds, such as articles, and not a part of each."""
 
 
+def read_backwards(*, prefix: str = "") -> Found:
+    """Lines of the text inside Python, to be said from their last word to the first.
+
+    For a look at everything without a file: see `read_embedded`.
+    """
+    lines = read_embedded()[0]["train"].splitlines()
+    for number, line in enumerate(lines, 1):
+        if 2 <= len(words := line.split()) <= 12:
+            where = f"embedded text, line {number}"
+            yield Example((" ".join(words),), (" ".join(reversed(words)),), where)
+
+
 _FIELDS = ("source_fields", "target_field", "kind_field")
 EXAMPLE_SOURCES: dict[str, ExampleSource] = {
+    "backwards": ExampleSource(read_backwards, ()),
     "parallel": ExampleSource(read_parallel, ("path", "target_path")),
     "jsonl": ExampleSource(read_jsonl, ("path", *_FIELDS)),
     "table": ExampleSource(read_table, ("path", *_FIELDS)),
@@ -176,7 +191,7 @@ def _find(source, reader, files) -> tuple[dict[str, Iterable], dict[str, str]]:
     for split in _SPLITS:
         prefix = "" if split == "train" else f"{split}_"
         paths = {n: getattr(files, prefix + n) for n in given if n.endswith("path")}
-        if paths["path"]:
+        if paths.get("path", split == "train"):
             found[split] = reader.read(**given | paths, prefix=prefix)
     return found, {name: str(value) for name, value in vars(files).items() if value}
 

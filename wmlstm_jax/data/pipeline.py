@@ -6,12 +6,26 @@ whole position in the data: any number of hosts can resume from it.
 """
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import grain
 import numpy as np
 
 Batch = dict[str, np.ndarray]
-"""`inputs`, `targets [B, T]` int32; `valid`, `reset [B, T]` bool."""
+"""Arrays that lead with B. Of a text: `inputs`, `targets [B, T]` int32; `valid`,
+`reset [B, T]` bool."""
+
+
+class Batches(Protocol):
+    """Random access to batches."""
+
+    def __len__(self) -> int:
+        """Batches of one pass."""
+        ...
+
+    def __getitem__(self, index: int) -> Batch:
+        """Batch `index`, which may lie many passes later."""
+        ...
 
 
 class StreamWindows:
@@ -64,7 +78,11 @@ class StreamWindows:
         return self._length
 
     def __getitem__(self, index: int) -> Batch:
-        """Window `index` of every stream of this shard; see `Batch`."""
+        """Window `index` of every stream of this shard; see `Batch`.
+
+        It may lie passes later.
+        """
+        index %= len(self)
         offsets = index * self._window + np.arange(self._window)
         positions = self._starts[:, None] + offsets  # [B, T]
         valid = positions < self._ends[:, None]
@@ -79,17 +97,14 @@ class StreamWindows:
         }
 
 
-def batches(windows: StreamWindows, start: int, stop: int) -> Iterator[Batch]:
-    """Batches `start` to `stop`, prepared ahead; pass after pass over the text.
+def batches(found: Batches, start: int, stop: int) -> Iterator[Batch]:
+    """Batches `start` to `stop`, prepared ahead.
 
     Args:
-      windows: one pass.
+      found: random access to them.
       start: the data position: how many batches came before.
       stop: the position to end before; may lie many passes later.
-
-    Yields:
-      Batches; the first of each pass resets every row.
     """
-    passes = grain.MapDataset.source(windows).repeat(None)
     ahead = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
-    yield from passes.slice(slice(start, stop)).to_iter_dataset(ahead)
+    numbers = grain.MapDataset.range(start, stop)
+    yield from numbers.map(found.__getitem__).to_iter_dataset(ahead)

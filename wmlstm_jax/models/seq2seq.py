@@ -1,7 +1,6 @@
 """Sequence to sequence: an encoder fills a source bank that a language model reads."""
 
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +8,9 @@ from flax import nnx
 
 from wmlstm_jax.core import Carry, fill
 from wmlstm_jax.models.blocks import drop
+from wmlstm_jax.models.conditional import ConditionalModel, Encoded
 from wmlstm_jax.models.config import DecoderConfig, ModelConfig
-from wmlstm_jax.models.language_model import (
-    Carries,
-    LanguageModel,
-    Prediction,
-    Sources,
-)
+from wmlstm_jax.models.language_model import LanguageModel
 from wmlstm_jax.nn import WMLSTM
 
 Array = jax.Array
@@ -66,13 +61,6 @@ class Seq2SeqConfig:
             "copy": False,
         }
         return ModelConfig(**settings)
-
-
-class Encoded(NamedTuple):
-    """All that a decoder needs of a source."""
-
-    carries: Carries  # of the decoder, before its first token
-    sources: Sources  # the bank of every layer of the decoder
 
 
 class Encoder(nnx.Module):
@@ -129,21 +117,7 @@ class Encoder(nnx.Module):
         return self.norm(xs), jnp.concatenate(final, axis=-1)
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One token further, `tokens [B]`; equal ones compile once."""
-
-    num_words: int
-
-    def __call__(
-        self, model: "Seq2Seq", sources: Sources, carries: Carries, tokens: Array
-    ) -> tuple[Carries, Array]:
-        return model.decoder.further(
-            carries, tokens[:, None], sources=sources, num_words=self.num_words
-        )
-
-
-class Seq2Seq(nnx.Module):
+class Seq2Seq(ConditionalModel):
     """Says a target, having read a source.
 
     Example:
@@ -211,39 +185,6 @@ class Seq2Seq(nnx.Module):
                 )
             )
         return Encoded(tuple(carries), tuple(sources))
-
-    def predict(
-        self,
-        encoded: Encoded,
-        tokens: Array,
-        targets: Array,
-        *,
-        valid: Array | None = None,
-        rng: Array | None = None,
-    ) -> Prediction:
-        """How probable each target is, given the source and the tokens before it.
-
-        Args:
-          encoded: from `encode`.
-          tokens: `[B, T]` int32, the targets behind the token that starts.
-          targets: `[B, T]` int32.
-          valid: `[B, T]` bool.
-          rng: a PRNG key for dropout, consumed; None for no dropout.
-        """
-        carries, sources = encoded
-        return self.decoder.predict(
-            tokens, targets, carries, valid=valid, sources=sources, rng=rng
-        )[1]
-
-    def step_fn(self, sources: Sources, num_words: int = 0) -> jax.tree_util.Partial:
-        """The `step_fn` of `wmlstm_jax.inference`; it compiles once for all parameters.
-
-        Args:
-          sources: from `encode`; for a beam search as `repeat_rows` gives them.
-          num_words: E, words outside the vocabulary that may be copied; log
-            probabilities are `[B, V + E]`.
-        """
-        return jax.tree_util.Partial(_Step(num_words), self, sources)
 
 
 def _begin(carry: Carry, state: Array) -> Carry:

@@ -11,7 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
+from wmlstm_jax.data.refusals import no_such
 from wmlstm_jax.models import ModelConfig
+
+LANGUAGE_MODELING = "language_modeling"
+TASKS = (LANGUAGE_MODELING, "translation", "question_answering")
+"""What a model can be trained for; all but the first have sources and targets."""
 
 
 @dataclass(frozen=True)
@@ -19,17 +24,30 @@ class DataConfig:
     """Which text, and how it is cut.
 
     Args:
-      source: a name in `wmlstm_jax.data.SOURCES`.
-      path: as in `wmlstm_jax.data.load_corpus`, like the six after it.
+      source: a name in `wmlstm_jax.data.SOURCES` for a text, or in
+        `wmlstm_jax.data.EXAMPLE_SOURCES` for sources with targets.
+      path: as in `wmlstm_jax.data.load_corpus` or `ExampleFiles`.
       validation_path: likewise.
       test_path: likewise.
-      text_field: likewise.
+      target_path: as in `ExampleFiles`, like the five after it.
+      validation_target_path: likewise.
+      test_target_path: likewise.
+      source_fields: likewise.
+      target_field: likewise.
+      kind_field: likewise.
+      text_field: as in `wmlstm_jax.data.load_corpus`.
       data_dir: likewise.
-      validation_fraction: likewise.
+      validation_fraction: likewise, or as in `load_examples`.
       test_fraction: likewise.
+      skip_bad: of examples, leaves out and lists what is none.
+      max_source: tokens of a source; 0 is no limit.
+      max_target: tokens of a target, its end counted; 0 is no limit.
+      too_long: "drop" leaves training examples out that are longer, "truncate" cuts
+        them; others are always cut.
+      num_buckets: lengths of examples that are compiled for.
       tokenizer: a name in `wmlstm_jax.data.TOKENIZERS`.
       vocab_size: as in `wmlstm_jax.data.train_tokenizer`.
-      batch_size: B, streams read side by side, over all devices.
+      batch_size: B, streams or examples side by side, over all devices.
       window: T, tokens per stream and step: how far gradients reach back.
     """
 
@@ -37,17 +55,74 @@ class DataConfig:
     path: str
     validation_path: str
     test_path: str
+    target_path: str
+    validation_target_path: str
+    test_target_path: str
+    source_fields: tuple[str, ...]
+    target_field: str
+    kind_field: str
     text_field: str
     data_dir: str
     validation_fraction: float
     test_fraction: float
+    skip_bad: bool
+    max_source: int
+    max_target: int
+    too_long: str
+    num_buckets: int
     tokenizer: str
     vocab_size: int
     batch_size: int
     window: int
 
     def __post_init__(self):
-        _require_positive("data", self, ("batch_size", "window"))
+        _require_positive("data", self, ("batch_size", "window", "num_buckets"))
+        _require("data", self, ("max_source", "max_target"), 0)
+        if self.too_long not in ("drop", "truncate"):
+            raise ValueError(
+                f"data.too_long is {self.too_long!r}; it must be drop or truncate."
+            )
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What reads the sources of examples.
+
+    Args:
+      num_layers: 0 leaves it to the model itself: one stream of source and target.
+      hidden_dim: as in `Seq2SeqConfig`, like the two after it.
+      num_slots: likewise.
+      bidirectional: likewise.
+    """
+
+    num_layers: int
+    hidden_dim: int
+    num_slots: int
+    bidirectional: bool
+
+    def __post_init__(self):
+        _require("encoder", self, ("num_layers",), 0)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How targets are searched.
+
+    Args:
+      size: as in `wmlstm_jax.inference.Beam`, like the two after it.
+      length_penalty: likewise.
+      block_ngram: likewise.
+      max_length: tokens of what is said, the end counted.
+    """
+
+    size: int
+    length_penalty: float
+    block_ngram: int
+    max_length: int
+
+    def __post_init__(self):
+        _require_positive("search", self, ("size", "max_length"))
+        _require("search", self, ("length_penalty", "block_ngram"), 0)
 
 
 @dataclass(frozen=True)
@@ -87,8 +162,7 @@ class MeshConfig:
     data: int
 
     def __post_init__(self):
-        if self.data < 0:
-            raise ValueError(f"mesh.data is {self.data}; it must be at least 0.")
+        _require("mesh", self, ("data",), 0)
 
 
 @dataclass(frozen=True)
@@ -118,7 +192,8 @@ class TrainConfig:
     """Everything that decides what a run computes.
 
     Args:
-      seed: of parameters, dropout and samples.
+      task: a name in `TASKS`.
+      seed: of parameters, dropout, the order of examples, and samples.
       num_steps: how long to train.
       log_every: steps between lines of progress.
       eval_every: steps between validations; each ends in a checkpoint.
@@ -126,13 +201,16 @@ class TrainConfig:
         not copy. Else what is easy to copy is not learned; one that does not copy has
         no difference between the two.
       compare: also train a plain LSTM of as many parameters, beside the model.
-      data: the text.
-      model: the model.
+      data: the text, or the examples.
+      model: the model; of a task with sources and targets, what says the targets.
+      encoder: what reads sources.
+      search: how targets are searched.
       optimizer: the optimiser.
       mesh: the devices; another one gives the same numbers, to rounding.
       sample: the text generated at the end.
     """
 
+    task: str
     seed: int
     num_steps: int
     log_every: int
@@ -141,12 +219,16 @@ class TrainConfig:
     compare: bool
     data: DataConfig
     model: ModelConfig
+    encoder: EncoderConfig
+    search: SearchConfig
     optimizer: OptimizerConfig
     mesh: MeshConfig
     sample: SampleConfig
 
     def __post_init__(self):
         _require_positive("config", self, ("num_steps", "log_every", "eval_every"))
+        if self.task not in TASKS:
+            raise no_such("config.task", self.task, TASKS)
         if not 0 <= self.vocab_share <= 1:
             raise ValueError(
                 f"config.vocab_share is {self.vocab_share}; it must be in [0, 1]."
@@ -232,4 +314,13 @@ def _require_positive(where, config, names):
         if not getattr(config, name) > 0:
             raise ValueError(
                 f"{where}.{name} is {getattr(config, name)}; it must be positive."
+            )
+
+
+def _require(where, config, names, least):
+    for name in names:
+        if not getattr(config, name) >= least:
+            raise ValueError(
+                f"{where}.{name} is {getattr(config, name)}; it must be at least"
+                f" {least}."
             )

@@ -41,23 +41,25 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
     workdir, began = Path(workdir), time.perf_counter()
     run = build(config)
     for split in ("train", "validation"):
-        run.windows(split)  # Refuses a text that is too short, before anything is made.
+        run.data.batches(split)  # Refuses what is too little, before anything is made.
     claim_workdir(workdir, config)
     validate = Evaluator(run, "validation")
     with Checkpoints(workdir) as checkpoints:
         restored = checkpoints.restore(run.template)
         if restored is not None:
-            _check_text(restored.about["text"], run.corpus().origin)
+            _check_text(restored.about["text"], run.data.origin)
             # The time of all starts together, compilation and validation included.
             began -= restored.about.get("seconds", 0.0)
         begun = run.first_state() if restored is None else restored.state
         start = int(begun.step)
-        tokens = config.data.batch_size * config.data.window
+        tokens = run.data.tokens_per_batch()
         about = _about(run)
         with (
             Journal(workdir, start) as journal,
             Progress(workdir.name, start, config.num_steps, tokens) as progress,
         ):
+            for note in run.data.notes():
+                progress.say(note)
             if start:
                 progress.say(f"resumes from step {start}")
             for state in _steps(run, begun, start, journal, progress):
@@ -75,7 +77,12 @@ def _steps(run: Run, state: TrainState, start, journal, progress):
     """Trains, and yields the state whenever it is due for validation."""
     config = run.config
     train_step = make_train_step(
-        run.graph, run.optimizer, run.mesh, run.template, config.vocab_share
+        run.objective,
+        run.graph,
+        run.optimizer,
+        run.mesh,
+        run.template,
+        config.vocab_share,
     )
     pending = []
     data = run.batches("train", start, config.num_steps)
@@ -125,6 +132,6 @@ def _about(run: Run) -> dict:
     return {
         "config": to_settings(run.config),
         "tokenizer": run.tokenizer.to_json(),
-        "text": run.corpus().origin,
+        "text": run.data.origin,
         **provenance(),
     }

@@ -1,4 +1,4 @@
-"""The compiled steps: one update, one window of evaluation."""
+"""The compiled steps: one update, one batch of evaluation."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,13 +10,12 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from wmlstm_jax.metrics import Likelihood, count_likelihood
-from wmlstm_jax.models.language_model import Carries
 from wmlstm_jax.training.losses import language_loss, mean_nats
+from wmlstm_jax.training.objectives import Batch, Objective
 from wmlstm_jax.training.sharding import replicated, shard_of
 from wmlstm_jax.training.state import TrainState
 
 Array = jax.Array
-Batch = dict[str, Array]
 
 
 class StepMetrics(NamedTuple):
@@ -28,6 +27,7 @@ class StepMetrics(NamedTuple):
 
 
 def make_train_step(
+    objective: Objective,
     graph: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
@@ -40,6 +40,7 @@ def make_train_step(
     were: a carry that met a NaN would keep it.
 
     Args:
+      objective: what is trained on.
       graph: from `model_graph`.
       optimizer: from `make_optimizer`.
       mesh: from `make_mesh`.
@@ -48,15 +49,7 @@ def make_train_step(
     """
 
     def loss_fn(params, carry, batch, rng):
-        model = nnx.merge(graph, params)
-        carry, said = model.predict(
-            batch["inputs"],
-            batch["targets"],
-            carry,
-            valid=batch["valid"],
-            reset=batch["reset"],
-            rng=rng,
-        )
+        carry, said = objective.predict(nnx.merge(graph, params), carry, batch, rng)
         loss = language_loss(said, batch["valid"], vocab_share)
         return loss, (mean_nats(said.log_probs, batch["valid"]), carry)
 
@@ -82,24 +75,18 @@ def make_train_step(
 
 
 def make_eval_step(
-    graph: nnx.GraphDef, byte_counts: Array
-) -> Callable[[Any, Carries, Batch], tuple[Carries, Likelihood]]:
-    """Compiles one window of evaluation: no dropout, the carry handed on.
+    objective: Objective, graph: nnx.GraphDef, byte_counts: Array
+) -> Callable[[Any, Any, Batch], tuple[Any, Likelihood]]:
+    """Compiles one batch of evaluation: no dropout, the carry handed on.
 
     Args:
+      objective: what is trained on.
       graph: from `model_graph`.
       byte_counts: `[V]` int32, bytes per token.
     """
 
     def step(params, carry, batch):
-        model = nnx.merge(graph, params)
-        carry, said = model.predict(
-            batch["inputs"],
-            batch["targets"],
-            carry,
-            valid=batch["valid"],
-            reset=batch["reset"],
-        )
+        carry, said = objective.predict(nnx.merge(graph, params), carry, batch)
         counts = count_likelihood(
             said.log_probs, batch["targets"], batch["valid"], byte_counts
         )

@@ -50,6 +50,21 @@ def load(workdir: str | Path, which: str = "best") -> Trained:
     return Trained(run, restored.step, restored.state.params, path, restored.about)
 
 
+def language_model_of(trained: Trained) -> LanguageModel:
+    """The model of a text.
+
+    Raises:
+      ValueError: it has another task.
+    """
+    model = nnx.merge(trained.run.graph, trained.params)
+    if not isinstance(model, LanguageModel):
+        raise ValueError(
+            f"the model is trained for {trained.run.config.task}, and not to go on with"
+            " a text; name the --workdir of a language model."
+        )
+    return model
+
+
 def continue_text(
     trained: Trained, prompt: str, *, sampler: Sampler, num_tokens: int, seed: int
 ) -> Iterator[str]:
@@ -63,9 +78,10 @@ def continue_text(
       seed: equal seeds give equal texts.
 
     Raises:
-      ValueError: the prompt is empty, or has what the tokeniser does not know.
+      ValueError: the prompt is empty or has what the tokeniser does not know, or the
+        model has another task.
     """
-    run = trained.run
+    model, run = language_model_of(trained), trained.run
     tokens = run.tokenizer.encode(prompt)
     if not len(tokens):
         raise ValueError("the prompt is empty; a text has to start somewhere.")
@@ -74,7 +90,6 @@ def continue_text(
             f"the prompt has {', '.join(map(repr, unknown))}, which the text that the"
             " model was trained on had not; write it without."
         )
-    model = nnx.merge(run.graph, trained.params)
     carries, log_probs = jax.jit(LanguageModel.prefill)(
         model, jnp.asarray(tokens)[None]
     )

@@ -1,0 +1,144 @@
+"""What is trained on: how a model is made, and what it says of a batch."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+from flax import nnx
+
+from wmlstm_jax.models import (
+    ConditionalModel,
+    LanguageModel,
+    ModelConfig,
+    Seq2Seq,
+    Seq2SeqConfig,
+    SingleStream,
+)
+from wmlstm_jax.models.language_model import Carries, Prediction
+
+Array = jax.Array
+Batch = dict[str, Array]
+
+
+class Objective(Protocol):
+    """A kind of model with its batches; hashable, equal for equal settings."""
+
+    def build(self, rngs: nnx.Rngs) -> Any:
+        """The model."""
+        ...
+
+    def initialize_carry(self, model: Any, batch_size: int) -> Any:
+        """What passes from batch to batch, before the first."""
+        ...
+
+    def predict(
+        self, model: Any, carry: Any, batch: Batch, rng: Array | None = None
+    ) -> tuple[Any, Prediction]:
+        """What the model says of `batch["targets"]`, where `batch["valid"]`.
+
+        Args:
+          model: from `build`.
+          carry: after the batch before.
+          batch: as the data of this kind has them.
+          rng: a PRNG key for dropout, consumed; None for no dropout.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LanguageModeling:
+    """The next token of a text, window after window.
+
+    Args:
+      config: of the model.
+      vocab_size: V.
+    """
+
+    config: ModelConfig
+    vocab_size: int
+
+    def build(self, rngs: nnx.Rngs) -> LanguageModel:
+        """The model."""
+        return LanguageModel(self.config, self.vocab_size, rngs=rngs)
+
+    def initialize_carry(self, model: LanguageModel, batch_size: int) -> Carries:
+        """The state of the streams before the first token."""
+        return model.initialize_carry(batch_size)
+
+    def predict(
+        self,
+        model: LanguageModel,
+        carry: Carries,
+        batch: Batch,
+        rng: Array | None = None,
+    ) -> tuple[Carries, Prediction]:
+        """What it says of a window; the carry goes on."""
+        return model.predict(
+            batch["inputs"],
+            batch["targets"],
+            carry,
+            valid=batch["valid"],
+            reset=batch["reset"],
+            rng=rng,
+        )
+
+
+@dataclass(frozen=True)
+class SourceToTarget:
+    """Targets, given their sources.
+
+    Args:
+      config: of an encoder and a decoder, or of one language model for both.
+      vocab_size: V.
+      unknown: the token for what the vocabulary has not.
+    """
+
+    config: Seq2SeqConfig | ModelConfig
+    vocab_size: int
+    unknown: int
+
+    def build(self, rngs: nnx.Rngs) -> ConditionalModel:
+        """The model."""
+        if isinstance(self.config, ModelConfig):
+            return SingleStream(
+                self.config, self.vocab_size, unknown=self.unknown, rngs=rngs
+            )
+        return Seq2Seq(self.config, self.vocab_size, unknown=self.unknown, rngs=rngs)
+
+    def initialize_carry(self, model: ConditionalModel, batch_size: int) -> tuple[()]:
+        """Nothing: examples know nothing of each other."""
+        return ()
+
+    def predict(
+        self,
+        model: ConditionalModel,
+        carry: tuple[()],
+        batch: Batch,
+        rng: Array | None = None,
+    ) -> tuple[tuple[()], Prediction]:
+        """What it says of the targets, having read the sources."""
+        keys = (None, None) if rng is None else jax.random.split(rng)
+        encoded = model.encode(batch["source"], batch["source_valid"], keys[0])
+        said = model.predict(
+            encoded,
+            batch["tokens"],
+            batch["targets"],
+            valid=batch["valid"],
+            rng=keys[1],
+        )
+        return (), said
+
+
+def model_graph(objective: Objective) -> nnx.GraphDef:
+    """The model without its parameters: hashable, equal for equal objectives."""
+    return nnx.split(_shapes(objective), nnx.Param)[0]
+
+
+def num_params(objective: Objective) -> int:
+    """How many numbers the model learns."""
+    leaves = jax.tree.leaves(nnx.state(_shapes(objective), nnx.Param))
+    return sum(leaf.size for leaf in leaves)
+
+
+def _shapes(objective: Objective) -> Any:
+    return nnx.eval_shape(lambda: objective.build(nnx.Rngs(0)))

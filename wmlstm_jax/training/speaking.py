@@ -1,0 +1,118 @@
+"""What a trained model says to sources."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from wmlstm_jax.data import bucket_length
+from wmlstm_jax.data.example_batches import ExampleBatches, plan_buckets
+from wmlstm_jax.data.example_tokens import EncodedExample, Vocabulary
+from wmlstm_jax.inference import Beam, Hypotheses, beam_search, repeat_rows
+from wmlstm_jax.models import ConditionalModel
+from wmlstm_jax.training.datasets import ExampleData
+from wmlstm_jax.training.trained import Trained
+
+Array = jax.Array
+MULTIPLE = 16
+"""What lengths of sources are rounded up to, so that few programs serve all."""
+
+
+class Said(NamedTuple):
+    """The likeliest target that was found for a source."""
+
+    text: str
+    tokens: np.ndarray  # [T] int32, the end counted if it was said
+    score: float  # its log probability, normalised for length
+    encoded: EncodedExample  # the source, as the model saw it
+
+
+def vocabulary_of(trained: Trained) -> Vocabulary:
+    """The tokens of a model of sources and targets.
+
+    Raises:
+      ValueError: it is none; it has another task.
+    """
+    if not isinstance(trained.run.data, ExampleData):
+        raise ValueError(
+            f"the model is trained for {trained.run.config.task}, which has no sources"
+            " to answer; name the --workdir of another."
+        )
+    return trained.run.data.vocabulary
+
+
+def say(
+    trained: Trained, sources: Sequence[tuple[str, ...]]
+) -> Iterator[tuple[int, Said]]:
+    """Searches what to say to each source, sources of similar lengths together.
+
+    Args:
+      trained: the model; its config says how to search.
+      sources: texts of which each source is made.
+
+    Yields:
+      The number of a source and what was found for it, batch after batch.
+
+    Raises:
+      ValueError: the model has another task, or a source is empty.
+    """
+    vocabulary, config = vocabulary_of(trained), trained.run.config
+    beam = Beam(
+        end=vocabulary.end,
+        max_length=config.search.max_length,
+        size=config.search.size,
+        length_penalty=config.search.length_penalty,
+        block_ngram=config.search.block_ngram,
+    )
+    encoded = [_encode(vocabulary, texts, config.data.max_source) for texts in sources]
+    buckets = plan_buckets(encoded, config.data.num_buckets, MULTIPLE)
+    rows = min(config.data.batch_size, len(encoded))
+    batches = ExampleBatches(encoded, buckets, rows, start=vocabulary.start)
+    model = nnx.merge(trained.run.graph, trained.params)
+    for number in range(len(batches)):
+        batch = batches[number]
+        asked = [encoded[i] for i in batch["examples"] if i >= 0]
+        most = max(len(each.words) for each in asked)
+        found = _search(
+            beam,
+            bucket_length(most) if most else 0,
+            model,
+            batch["source"],
+            batch["source_valid"],
+            vocabulary.start,
+        )
+        found = Hypotheses(*(np.asarray(leaf)[:, 0] for leaf in found))
+        for row, (i, each) in enumerate(zip(batch["examples"], asked, strict=False)):
+            tokens = found.tokens[row, : found.lengths[row]]
+            text = vocabulary.decode(tokens, each.words)
+            yield int(i), Said(text, tokens, float(found.scores[row]), each)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _search(
+    beam: Beam,
+    num_words: int,
+    model: ConditionalModel,
+    source: Array,
+    valid: Array,
+    start: Array,
+) -> Hypotheses:
+    carries, sources = model.encode(source, valid)
+    first = jnp.full(len(source), start, jnp.int32)
+    carries, log_probs = model.step_fn(sources, num_words)(carries, first)
+    step_fn = model.step_fn(repeat_rows(sources, beam.size), num_words)
+    return beam_search(step_fn, carries, log_probs, beam)
+
+
+def _encode(
+    vocabulary: Vocabulary, texts: tuple[str, ...], longest: int
+) -> EncodedExample:
+    if not all(text.strip() for text in texts):
+        raise ValueError("a source is empty; give it at least one word.")
+    source, words = vocabulary.encode_source(texts)
+    nothing = np.array([vocabulary.end], np.int32)
+    return EncodedExample(source[: longest or None], nothing, words)
