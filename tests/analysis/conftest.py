@@ -1,5 +1,5 @@
 """The tiny run of the tests of training."""
 
-from tests.training.conftest import config, trained, workdir
+from tests.training.conftest import answering, config, pairs, trained, workdir
 
-__all__ = ["config", "trained", "workdir"]
+__all__ = ["answering", "config", "pairs", "trained", "workdir"]

@@ -147,3 +147,10 @@ def test_what_is_bad_is_named_or_left_out(tmp_path):
     sets = load_examples("parallel", files, skip_bad=True)
     assert [each.reason for each in sets.bad] == ["has an empty source"]
     assert said(sets.train + sets.validation) == [("a", "b"), ("d", "e")]
+
+
+def test_lines_are_said_backwards():
+    sets = load_examples("backwards", ExampleFiles())
+    assert len(sets.train) > 5_000
+    for (source,), (target,), *_ in sets.train[:50]:
+        assert target.split() == source.split()[::-1]

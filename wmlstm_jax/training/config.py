@@ -4,15 +4,13 @@
 which fields there are and of what type.
 """
 
-import difflib
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from wmlstm_jax.data.refusals import no_such
 from wmlstm_jax.models import ModelConfig
+from wmlstm_jax.training.schema import flatten, parse
 
 LANGUAGE_MODELING = "language_modeling"
 TASKS = (LANGUAGE_MODELING, "translation", "question_answering")
@@ -242,7 +240,7 @@ def parse_config(settings: Mapping[str, Any]) -> TrainConfig:
       ValueError: a field is unknown, absent, of another type or out of range; the
         message names it, and for an unknown one what it may have been meant to be.
     """
-    return _parse(TrainConfig, settings, "config")
+    return parse(TrainConfig, settings, "config")
 
 
 def to_settings(config: TrainConfig) -> dict[str, Any]:
@@ -255,58 +253,12 @@ def config_differences(was: TrainConfig, now: TrainConfig) -> list[str]:
 
     On which devices it computes makes no other run.
     """
-    flat_was, flat_now = (dict(_flatten(to_settings(config))) for config in (was, now))
+    flat_was, flat_now = (dict(flatten(to_settings(config))) for config in (was, now))
     return [
         f"{name}: {flat_was[name]!r}, now {flat_now[name]!r}"
         for name in flat_was
         if flat_was[name] != flat_now[name] and not name.startswith("mesh.")
     ]
-
-
-def _parse(schema, settings, where):
-    hints = typing.get_type_hints(schema)
-    names = [field.name for field in fields(schema)]
-    if not isinstance(settings, Mapping) and not hasattr(settings, "items"):
-        raise ValueError(f"{where} is {settings!r}; it must hold {', '.join(names)}.")
-    for name in settings.keys():
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = (
-                f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}."
-            )
-            raise ValueError(f"{where} has no field {name}; {hint}")
-    for name in names:
-        if name not in settings:
-            raise ValueError(f"{where}.{name} is absent; configs/default.py has it.")
-    return schema(
-        **{
-            name: _value(hints[name], settings[name], f"{where}.{name}")
-            for name in names
-        }
-    )
-
-
-def _value(hint, value, where):
-    if is_dataclass(hint):
-        return _parse(hint, value, where)
-    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
-        item = typing.get_args(hint)[0]
-        return tuple(_value(item, v, f"{where}[{i}]") for i, v in enumerate(value))
-    if hint is float and type(value) is int:
-        return float(value)
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if type(value) not in allowed:
-        wanted = " or ".join(getattr(kind, "__name__", "tuple") for kind in allowed)
-        raise ValueError(f"{where} is {value!r}; it must be of type {wanted}.")
-    return value
-
-
-def _flatten(settings, prefix=""):
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _require_positive(where, config, names):

@@ -58,6 +58,10 @@ class Dataset(Protocol):
         """What a person should know of it before training, in sentences."""
         ...
 
+    def bad_examples(self) -> list[str]:
+        """What was left out, and why, in sentences."""
+        ...
+
 
 class TextData:
     """A text, window after window.
@@ -125,6 +129,10 @@ class TextData:
         return self._config.batch_size * self._config.window
 
     def notes(self) -> list[str]:
+        """Nothing."""
+        return []
+
+    def bad_examples(self) -> list[str]:
         """Nothing."""
         return []
 
@@ -222,7 +230,9 @@ class ExampleData:
         """Which examples were left out or cut."""
         config, found = self._config, []
         if bad := self.sets.bad:
-            found.append(f"{len(bad)} examples are bad and left out")
+            found.append(
+                f"{len(bad)} examples are bad and left out; bad_examples.txt lists them"
+            )
         dropped = config.too_long == "drop"
         for split in ("train", "validation", "test"):
             examples = self.encoded(split)
@@ -233,6 +243,10 @@ class ExampleData:
                     f" data.max_source or data.max_target and {what}"
                 )
         return found
+
+    def bad_examples(self) -> list[str]:
+        """Where each is, and what is wrong with it."""
+        return [f"{each.where} {each.reason}" for each in self.sets.bad]
 
     def _is_long(self, example: EncodedExample) -> bool:
         config = self._config

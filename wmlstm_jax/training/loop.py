@@ -9,6 +9,7 @@ import jax
 from wmlstm_jax.metrics import Likelihood
 from wmlstm_jax.training.checkpoints import Checkpoints, claim_workdir
 from wmlstm_jax.training.config import TrainConfig, to_settings
+from wmlstm_jax.training.manifest import write_whole
 from wmlstm_jax.training.progress import Journal, Progress
 from wmlstm_jax.training.provenance import provenance
 from wmlstm_jax.training.run import Evaluator, Run, build
@@ -58,8 +59,7 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
             Journal(workdir, start) as journal,
             Progress(workdir.name, start, config.num_steps, tokens) as progress,
         ):
-            for note in run.data.notes():
-                progress.say(note)
+            _note_data(run, workdir, progress)
             if start:
                 progress.say(f"resumes from step {start}")
             for state in _steps(run, begun, start, journal, progress):
@@ -96,6 +96,14 @@ def _steps(run: Run, state: TrainState, start, journal, progress):
             pending = []
         if step % config.eval_every == 0 or last:
             yield state
+
+
+def _note_data(run: Run, workdir: Path, progress: Progress) -> None:
+    """Says what to know of the data, and lists what was left out as bad."""
+    for note in run.data.notes():
+        progress.say(note)
+    if (bad := run.data.bad_examples()) and jax.process_index() == 0:
+        write_whole(workdir / "bad_examples.txt", "\n".join(bad) + "\n")
 
 
 def _note_steps(step: int, pending: list[StepMetrics], journal, progress) -> None:

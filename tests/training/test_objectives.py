@@ -1,0 +1,115 @@
+"""Sources with targets: what is trained on, in which batches, and how it is scored."""
+
+import math
+import shutil
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from wmlstm_jax.models import Seq2Seq, SingleStream
+from wmlstm_jax.training import train
+from wmlstm_jax.training.checkpoints import Checkpoints
+from wmlstm_jax.training.datasets import ExampleData
+from wmlstm_jax.training.run import Evaluator, build
+from wmlstm_jax.training.trained import load
+
+
+def with_data(config, **changes):
+    return replace(config, data=replace(config.data, **changes))
+
+
+def last_state(config, workdir):
+    with Checkpoints(workdir) as checkpoints:
+        state = checkpoints.restore(build(config).template).state
+    return jax.device_get(state._replace(rng=jax.random.key_data(state.rng)))
+
+
+def test_it_resumes_bit_for_bit(pairs, answering, tmp_path, capsys):
+    copy = shutil.copytree(answering, tmp_path / "run")
+    shutil.rmtree(copy / "checkpoints" / "4")
+    train(pairs, copy)
+    assert "resumes from step 2" in capsys.readouterr().out
+    states = [last_state(pairs, each) for each in (answering, copy)]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def test_the_score_is_of_every_example_by_itself(pairs, answering):
+    trained = load(answering, "latest")
+    found = Evaluator(trained.run, "validation")(trained.params)
+    model, nats, tokens = nnx.merge(trained.run.graph, trained.params), 0.0, 0
+
+    @jax.jit
+    def say(model, source, tokens, target):
+        encoded = model.encode(source, jnp.ones_like(source, bool))
+        return model.predict(encoded, tokens, target).log_probs
+
+    data = trained.run.data
+    for each in data.encoded("validation"):
+        led = np.array([data.vocabulary.start, *each.target[:-1]])
+        nats -= float(say(model, each.source[None], led[None], each.target[None]).sum())
+        tokens += len(each.target)
+    assert found.tokens == tokens
+    assert found.loss == pytest.approx(nats / tokens, rel=1e-5)
+
+
+def test_no_encoder_is_one_stream(pairs):
+    models = []
+    for layers in (0, 1):
+        config = replace(pairs, encoder=replace(pairs.encoder, num_layers=layers))
+        run = build(config)
+        models.append(nnx.merge(run.graph, run.template.params))
+    assert isinstance(models[0], SingleStream) and isinstance(models[1], Seq2Seq)
+
+
+@pytest.mark.parametrize(("too_long", "left"), [("drop", 23), ("truncate", 34)])
+def test_what_is_too_long_is_left_out_or_cut_and_told(pairs, too_long, left):
+    config = with_data(pairs, max_source=4, max_target=4, too_long=too_long)
+    data = build(config).data
+    batches = data.batches("train")
+    found = [batches[k] for k in range(len(batches))]
+    assert sum((batch["examples"] >= 0).sum() for batch in found) == left
+    for batch in found:
+        assert batch["source_valid"].sum(1).max() <= 4
+        assert batch["valid"].sum(1).max() <= 4
+    what = "left out" if too_long == "drop" else "cut"
+    assert data.notes()[0] == (
+        "11 of 34 train examples are longer than data.max_source or data.max_target"
+        f" and {what}"
+    )
+    # What is scored is never left out.
+    held_out = data.batches("validation")
+    rows = [(held_out[k]["examples"] >= 0).sum() for k in range(len(held_out))]
+    assert sum(rows) == 4
+
+
+def test_bad_examples_are_counted_and_listed(pairs, tmp_path, capsys):
+    with open(pairs.data.path) as file:
+        lines = file.read()
+    (tmp_path / "a").write_text(lines.replace("say 7\n", " \n"))
+    config = with_data(pairs, path=str(tmp_path / "a"), skip_bad=True)
+    train(replace(config, num_steps=2), tmp_path / "run")
+    assert "1 examples are bad and left out" in capsys.readouterr().out
+    listed = (tmp_path / "run" / "bad_examples.txt").read_text()
+    assert listed == f"{tmp_path / 'a'}, line 8 has an empty source\n"
+
+
+def test_nothing_that_fits_is_refused(pairs):
+    config = with_data(pairs, max_source=1, too_long="drop")
+    with pytest.raises(ValueError, match="all train examples are longer than data.max"):
+        build(config).data.batches("train")
+
+
+def test_a_batch_has_as_many_tokens_as_it_has(pairs):
+    data = ExampleData(pairs.data, 0)
+    encoded = data.encoded("train")
+    total = sum(len(each.source) + len(each.target) for each in encoded)
+    assert math.isclose(data.tokens_per_batch(), total / len(encoded) * 8)
+
+
+def test_a_text_is_no_source_of_examples(pairs):
+    with pytest.raises(ValueError, match="data.source is 'embedded'; it must be babi"):
+        train(with_data(pairs, source="embedded", path="", target_path=""), "nowhere")

@@ -1,0 +1,65 @@
+"""Dataclasses from nested mappings, checked field by field."""
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+
+def parse(schema: type, settings: Any, where: str) -> Any:
+    """A dataclass whose fields are in a mapping, nested ones too.
+
+    Args:
+      schema: the dataclass.
+      settings: the mapping.
+      where: its name, for messages.
+
+    Raises:
+      ValueError: a field is unknown, absent or of another type.
+    """
+    hints = typing.get_type_hints(schema)
+    names = [field.name for field in fields(schema)]
+    if not isinstance(settings, Mapping) and not hasattr(settings, "items"):
+        raise ValueError(f"{where} is {settings!r}; it must hold {', '.join(names)}.")
+    for name in settings.keys():
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = (
+                f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}."
+            )
+            raise ValueError(f"{where} has no field {name}; {hint}")
+    for name in names:
+        if name not in settings:
+            raise ValueError(f"{where}.{name} is absent; configs/default.py has it.")
+    return schema(
+        **{
+            name: _value(hints[name], settings[name], f"{where}.{name}")
+            for name in names
+        }
+    )
+
+
+def _value(hint, value, where):
+    if is_dataclass(hint):
+        return parse(hint, value, where)
+    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
+        item = typing.get_args(hint)[0]
+        return tuple(_value(item, v, f"{where}[{i}]") for i, v in enumerate(value))
+    if hint is float and type(value) is int:
+        return float(value)
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(value) not in allowed:
+        wanted = " or ".join(getattr(kind, "__name__", "tuple") for kind in allowed)
+        raise ValueError(f"{where} is {value!r}; it must be of type {wanted}.")
+    return value
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings by their names, `data.window`."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
