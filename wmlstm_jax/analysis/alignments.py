@@ -124,7 +124,7 @@ def _run(graph, params, source, tokens):
             slots = 0 if memory is None else memory.tags.shape[-1]
             if bank is not None:
                 copied = weights[0, :, :, slots:].sum((0, 1))
-            else:
+            elif memory is not None:
                 copied = by_token(memory, weights, length)
         return carries, (read, copied)
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from wmlstm_jax.analysis.memory_use import MemoryUse, look
 from wmlstm_jax.training.manifest import writing
-from wmlstm_jax.training.trained import Trained
+from wmlstm_jax.training.trained import Trained, text_of
 
 TOKEN = 0.14
 """Inches for a token: its name must be readable."""
@@ -32,7 +32,7 @@ def draw_text(trained: Trained, path: str | Path, text: str | None = None) -> No
     """
     tokenizer = trained.run.tokenizer
     if text is None:
-        tokens = tokenizer.encode(trained.run.data.corpus.validation)[:SHOWN]
+        tokens = tokenizer.encode(text_of(trained).corpus.validation)[:SHOWN]
     else:
         tokens = tokenizer.encode(text)
     if len(tokens) > LONGEST:

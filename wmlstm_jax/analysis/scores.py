@@ -30,7 +30,7 @@ from wmlstm_jax.training.config import to_settings
 from wmlstm_jax.training.manifest import write_whole
 from wmlstm_jax.training.objectives import num_params
 from wmlstm_jax.training.provenance import provenance
-from wmlstm_jax.training.trained import Trained, language_model_of
+from wmlstm_jax.training.trained import Trained, language_model_of, text_of
 
 SPLITS = ("validation", "test")
 WINDOW = 256
@@ -71,7 +71,7 @@ def score(
     slots = cache_slots or model.num_slots or CACHE_SLOTS
     first, step = _make_step(trained, slots)
     scores, chosen = [], None
-    for split in (s for s in splits if getattr(trained.run.data.corpus, s)):
+    for split in (s for s in splits if getattr(text_of(trained).corpus, s)):
         nats, tokens, size = _count(trained, split, first, step)
         cached = nats.pop("cached")
         if chosen is None:
@@ -200,7 +200,7 @@ def _count(
 
 def _stream(trained: Trained, split: str) -> Iterator[dict[str, np.ndarray]]:
     """The windows of a split as one stream; a bar shows where it is."""
-    tokens = trained.run.tokenizer.encode(getattr(trained.run.data.corpus, split))
+    tokens = trained.run.tokenizer.encode(getattr(text_of(trained).corpus, split))
     windows = StreamWindows(tokens, 1, WINDOW, name=f"{split} text")
     steps = batches(windows, 0, len(windows))
     yield from tqdm(steps, split, len(windows), leave=False, disable=None)

@@ -154,7 +154,7 @@ def load_examples(
         "sha256": _digest(kept[split] for split in _SPLITS),
     }
     bad = [each for examples in read.values() for each in examples.bad]
-    return ExampleSets(*(kept[split] for split in _SPLITS), bad, origin)
+    return ExampleSets(**kept, bad=bad, origin=origin)
 
 
 def _check_settings(source: str, reader: ExampleSource, files: ExampleFiles) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class WordTokenizer:
     name = "words"
 
     @classmethod
-    def train(cls, text: str, vocab_size: int) -> "WordTokenizer":
+    def train(cls, text: str, vocab_size: int) -> Self:
         """The words of `text`, the most frequent first, ties in the order of Unicode.
 
         The words that a `vocab_size` leaves out count for `<unk>`.
@@ -58,7 +58,7 @@ class WordTokenizer:
         return _WORD.findall(text)
 
     @classmethod
-    def from_json(cls, saved: dict[str, Any]) -> "WordTokenizer":
+    def from_json(cls, saved: dict[str, Any]) -> Self:
         """The tokeniser that `to_json` described.
 
         Raises:

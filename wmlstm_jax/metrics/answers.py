@@ -38,7 +38,11 @@ class AnswerCounts(NamedTuple):
 
     def plus(self, other: "AnswerCounts") -> "AnswerCounts":
         """The counts of both sets together."""
-        return AnswerCounts(*(a + b for a, b in zip(self, other, strict=True)))
+        return AnswerCounts(
+            self.questions + other.questions,
+            self.exact + other.exact,
+            self.overlap + other.overlap,
+        )
 
     @property
     def exact_match(self) -> float:

@@ -18,8 +18,9 @@ class Translations(NamedTuple):
 
     def plus(self, other: "Translations") -> "Translations":
         """Both corpora together."""
-        pairs = zip(self, other, strict=True)
-        return Translations(*(mine + theirs for mine, theirs in pairs))
+        return Translations(
+            self.hypotheses + other.hypotheses, self.references + other.references
+        )
 
 
 class TranslationScores(NamedTuple):

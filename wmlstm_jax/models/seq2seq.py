@@ -110,6 +110,7 @@ class Encoder(nnx.Module):
                 carry, ys = self.recurrences[layer * ways + way](
                     norm(xs)[:, turn], valid=valid[:, turn]
                 )
+                assert isinstance(ys, jax.Array)  # Nothing more was asked for.
                 found.append(ys[:, turn])
                 final += [carry.hidden, carry.cell]
             ys = project(jnp.concatenate(found, axis=-1))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
@@ -16,51 +15,7 @@ from wmlstm_jax.data import (
 from wmlstm_jax.data.example_batches import ExampleBatches, plan_buckets
 from wmlstm_jax.data.example_sets import ExampleFiles, ExampleSets, load_examples
 from wmlstm_jax.data.example_tokens import EncodedExample, Vocabulary
-from wmlstm_jax.data.pipeline import Batches
 from wmlstm_jax.training.config import DataConfig
-
-
-class Dataset(Protocol):
-    """Three splits as tokens; nothing is read before it is needed."""
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Of the run: given, or trained on the training split."""
-        ...
-
-    @property
-    def vocab_size(self) -> int:
-        """V of the model."""
-        ...
-
-    @property
-    def origin(self) -> dict[str, str]:
-        """Where it came from, with a digest of all of it."""
-        ...
-
-    def byte_counts(self) -> np.ndarray:
-        """How many bytes of text each token stands for, `[V]` int32."""
-        ...
-
-    def batches(self, split: str, *, shard: int = 0, num_shards: int = 1) -> Batches:
-        """One host's share of the batches of "train", "validation" or "test".
-
-        Raises:
-          ValueError: there is not enough for one batch.
-        """
-        ...
-
-    def tokens_per_batch(self) -> float:
-        """Of the training split, on the mean, padding not counted."""
-        ...
-
-    def notes(self) -> list[str]:
-        """What a person should know of it before training, in sentences."""
-        ...
-
-    def bad_examples(self) -> list[str]:
-        """What was left out, and why, in sentences."""
-        ...
 
 
 class TextData:
@@ -269,3 +224,7 @@ class ExampleData:
             for each in self.encoded(split)
             if not (drop and self._is_long(each))
         ]
+
+
+Dataset = TextData | ExampleData
+"""Three splits as tokens; nothing is read before it is needed."""

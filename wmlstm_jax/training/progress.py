@@ -99,7 +99,7 @@ class Progress:
       tokens_per_step: for the speed.
     """
 
-    def __init__(self, name: str, start: int, stop: int, tokens_per_step: int):
+    def __init__(self, name: str, start: int, stop: int, tokens_per_step: float):
         self._name, self._start, self._stop = name, start, stop
         self._tokens = tokens_per_step
         self._clock: tuple[float, int] | None = None

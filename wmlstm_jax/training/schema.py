@@ -42,7 +42,7 @@ def parse(schema: type, settings: Any, where: str) -> Any:
 
 
 def _value(hint, value, where):
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return parse(hint, value, where)
     if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
         item = typing.get_args(hint)[0]

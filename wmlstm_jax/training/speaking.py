@@ -85,11 +85,11 @@ def say(
             batch["source_valid"],
             vocabulary.start,
         )
-        found = Hypotheses(*(np.asarray(leaf)[:, 0] for leaf in found))
+        tokens, lengths, scores, _ = (leaf[:, 0] for leaf in jax.device_get(found))
         for row, (i, each) in enumerate(zip(batch["examples"], asked, strict=False)):
-            tokens = found.tokens[row, : found.lengths[row]]
-            text = vocabulary.decode(tokens, each.words)
-            yield int(i), Said(text, tokens, float(found.scores[row]), each)
+            best = tokens[row, : lengths[row]]
+            text = vocabulary.decode(best, each.words)
+            yield int(i), Said(text, best, float(scores[row]), each)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

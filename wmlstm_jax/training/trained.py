@@ -14,6 +14,7 @@ from wmlstm_jax.inference import Sampler, generate
 from wmlstm_jax.models import LanguageModel
 from wmlstm_jax.training.checkpoints import Checkpoints, saved_config
 from wmlstm_jax.training.config import MeshConfig
+from wmlstm_jax.training.datasets import TextData
 from wmlstm_jax.training.run import Run, build
 
 
@@ -56,13 +57,22 @@ def language_model_of(trained: Trained) -> LanguageModel:
     Raises:
       ValueError: it has another task.
     """
-    model = nnx.merge(trained.run.graph, trained.params)
-    if not isinstance(model, LanguageModel):
+    text_of(trained)
+    return nnx.merge(trained.run.graph, trained.params)
+
+
+def text_of(trained: Trained) -> TextData:
+    """The text that a language model was trained on.
+
+    Raises:
+      ValueError: the model has another task.
+    """
+    if not isinstance(trained.run.data, TextData):
         raise ValueError(
             f"the model is trained for {trained.run.config.task}, and not to go on with"
             " a text; name the --workdir of a language model."
         )
-    return model
+    return trained.run.data
 
 
 def continue_text(
