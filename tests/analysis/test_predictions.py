@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from wmlstm_jax.analysis import converse, predict, report, score
 from wmlstm_jax.analysis.alignments import align, draw_alignment
-from wmlstm_jax.training.speaking import say
+from wmlstm_jax.training.speaking import ask, say
 from wmlstm_jax.training.trained import continue_text, load
 
 
@@ -26,7 +26,7 @@ def test_everything_is_said_in_order_as_it_is_said_alone(model, found):
     examples = model.run.data.sets.validation
     assert found.examples == examples and len(found.said) == len(examples) == 4
     for example, said in zip(examples, found.said, strict=True):
-        ((number, alone),) = say(model, [example.source])
+        ((number, alone),) = say(model, [ask(model, example.source)])
         assert number == 0 and alone.text == said.text
         np.testing.assert_array_equal(alone.tokens, said.tokens)
         assert alone.score == pytest.approx(said.score, rel=1e-5)
@@ -70,7 +70,7 @@ def told(model, text):
 
 def test_questions_are_asked_of_the_text_before_them(model):
     def answer(text, question):
-        ((_, said),) = say(model, [(text, question)])
+        ((_, said),) = say(model, [ask(model, (text, question))])
         return said.text
 
     given = "say 1\nsay 2\n\nsay what\nand why\n\nsay 3\n\nsay 4"
@@ -93,7 +93,7 @@ def test_what_is_read_and_copied_is_of_the_source(model, tmp_path):
     drawn = draw_alignment(model, picture)
     assert picture.stat().st_size > 5_000
     example = model.run.data.sets.validation[0]
-    ((_, said),) = say(model, [example.source])
+    ((_, said),) = say(model, [ask(model, example.source)])
     np.testing.assert_array_equal(drawn.said.tokens, said.tokens)
 
 
@@ -126,4 +126,4 @@ def test_another_task_is_refused(model, trained):
 
 def test_an_empty_source_is_refused(model):
     with pytest.raises(ValueError, match="a source is empty; give it at least one"):
-        next(say(model, [("a", " ")]))
+        ask(model, ("a", " "))

@@ -3,8 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wmlstm_jax.data.example_batches import ExampleBatches, plan_buckets
+from wmlstm_jax.data.example_batches import (
+    ExampleBatches,
+    fill_pairs,
+    fill_streams,
+    lengths_of,
+    plan_buckets,
+)
 from wmlstm_jax.data.example_tokens import EncodedExample
+from wmlstm_jax.data.turns import Stream
 
 START = 99
 sizes = st.lists(
@@ -22,25 +29,25 @@ def examples(lengths):
 
 def make(lengths, batch_size, num_buckets=3, **options):
     given = examples(lengths)
-    buckets = plan_buckets(given, num_buckets)
-    return ExampleBatches(given, buckets, batch_size, start=START, **options)
+    buckets = plan_buckets(lengths_of(given), num_buckets)
+    return ExampleBatches(fill_pairs(given, START), buckets, batch_size, **options)
 
 
 @given(sizes, st.integers(1, 6))
 def test_every_example_has_a_bucket_that_holds_it(lengths, num_buckets):
-    buckets = plan_buckets(examples(lengths), num_buckets)
+    buckets = plan_buckets(np.array(lengths), num_buckets)
     assert len(buckets) <= num_buckets
-    assert len({bucket[:2] for bucket in buckets}) == len(buckets)
+    assert len({bucket.lengths for bucket in buckets}) == len(buckets)
     members = np.concatenate([bucket.members for bucket in buckets])
     assert sorted(members) == list(range(len(lengths)))
-    for source, target, members in buckets:
+    for size, members in buckets:
         longest = np.array([lengths[i] for i in members]).max(axis=0)
-        assert (source, target) == tuple(-(-longest // 4) * 4)
+        assert size == tuple(-(-longest // 4) * 4)
 
 
 def test_examples_of_one_length_share_a_bucket():
     lengths = [(4, 8)] * 20 + [(12, 8)] * 20
-    assert [b[:2] for b in plan_buckets(examples(lengths), 4)] == [(4, 8), (12, 8)]
+    assert [b.lengths for b in plan_buckets(np.array(lengths), 4)] == [(4, 8), (12, 8)]
 
 
 @given(sizes, st.integers(1, 5), st.integers(0, 9) | st.none())
@@ -105,8 +112,26 @@ def test_hosts_share_the_rows():
 
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="0 examples cannot go into 3 buckets"):
-        plan_buckets([], 3)
+        plan_buckets(np.zeros((0, 2)), 3)
     with pytest.raises(ValueError, match="1 examples cannot go into 0 buckets"):
-        plan_buckets(examples([(1, 1)]), 0)
+        plan_buckets(np.ones((1, 2)), 0)
     with pytest.raises(ValueError, match="data.batch_size is 4; it must divide by the"):
         make(LENGTHS, 4, num_shards=3)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=2, max_size=20), min_size=1))
+def test_streams_are_predicted_token_by_token(rows):
+    streams = [
+        Stream(np.arange(1, 1 + len(said), dtype=np.int32), np.array(said), None, ())
+        for said in rows
+    ]
+    buckets = plan_buckets(lengths_of(streams), 2)
+    batches = ExampleBatches(fill_streams(streams), buckets, 3)
+    for k in range(len(batches)):
+        batch = batches[k]
+        assert (batch["targets"] == batch["inputs"] + 1)[batch["present"]].all()
+        assert not (batch["valid"] & ~batch["present"]).any()
+        for row, number in enumerate(batch["examples"]):
+            said = rows[number][1:] if number >= 0 else []
+            assert batch["present"][row].sum() == len(said)
+            assert batch["valid"][row, : len(said)].tolist() == said

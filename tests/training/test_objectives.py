@@ -48,9 +48,45 @@ def test_the_score_is_of_every_example_by_itself(pairs, answering):
         return model.predict(encoded, tokens, target).log_probs
 
     data = trained.run.data
-    for each in data.encoded("validation"):
+    for each in data.asked("validation"):
         led = np.array([data.vocabulary.start, *each.target[:-1]])
         nats -= float(say(model, each.source[None], led[None], each.target[None]).sum())
+        tokens += len(each.target)
+    assert found.tokens == tokens
+    assert found.loss == pytest.approx(nats / tokens, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def babi(pairs, tmp_path_factory):
+    """Stories with two questions each, of a model without an encoder."""
+    path = tmp_path_factory.mktemp("babi") / "qa1_x.txt"
+    path.write_text(
+        "".join(
+            f"1 Mary has {n}.\n2 What has she?\t{n}\t1\n3 John has {n + 1}.\n"
+            f"4 What has he?\t{n + 1}\t3\n"
+            for n in range(20)
+        )
+    )
+    alone = replace(pairs.encoder, num_layers=0)
+    changes = dict(source="babi", path=str(path), target_path="", vocab_size=20)
+    return replace(with_data(pairs, **changes), encoder=alone)
+
+
+def test_a_stream_scores_what_its_turns_score_by_themselves(babi):
+    """In training all targets of a stream at once, in asking one after another."""
+    run = build(babi)
+    params = run.first_state().params
+    found = Evaluator(run, "validation")(params)
+    model, nats, tokens = nnx.merge(run.graph, params), 0.0, 0
+    say = jax.jit(SingleStream.predict)
+    asked = run.data.asked("validation")
+    assert len(asked) == 4 and max(len(each.words) for each in asked) > 0
+    for each in asked:
+        led = np.array([run.data.vocabulary.start, *each.target[:-1]])
+        source = each.source[None]
+        encoded = model.encode(source, jnp.ones_like(source, bool))
+        said = say(model, encoded, led[None], each.target[None])
+        nats -= float(said.log_probs.sum())
         tokens += len(each.target)
     assert found.tokens == tokens
     assert found.loss == pytest.approx(nats / tokens, rel=1e-5)
@@ -105,7 +141,7 @@ def test_nothing_that_fits_is_refused(pairs):
 
 def test_a_batch_has_as_many_tokens_as_it_has(pairs):
     data = ExampleData(pairs.data, 0)
-    encoded = data.encoded("train")
+    encoded = data.asked("train")
     total = sum(len(each.source) + len(each.target) for each in encoded)
     assert math.isclose(data.tokens_per_batch(), total / len(encoded) * 8)
 

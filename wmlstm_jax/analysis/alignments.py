@@ -14,7 +14,7 @@ from wmlstm_jax.analysis.memory_use import by_token
 from wmlstm_jax.core.pointer import point, pointer_query
 from wmlstm_jax.nn.layer import as_arrays
 from wmlstm_jax.training.datasets import ExampleData
-from wmlstm_jax.training.speaking import Said, say, vocabulary_of
+from wmlstm_jax.training.speaking import Said, ask, say, vocabulary_of
 from wmlstm_jax.training.trained import Trained
 
 
@@ -36,7 +36,7 @@ def align(trained: Trained, texts: tuple[str, ...]) -> Alignment:
     Raises:
       ValueError: the model has another task, nothing to look at, or a text is empty.
     """
-    ((_, said),) = say(trained, [texts])
+    ((_, said),) = say(trained, [ask(trained, texts)])
     model = trained.run.config.model
     if not model.copy and not (model.read and _has_bank(trained)):
         raise ValueError(

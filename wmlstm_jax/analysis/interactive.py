@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TextIO
 
-from wmlstm_jax.training.speaking import say, vocabulary_of
+from wmlstm_jax.training.speaking import ask, say, vocabulary_of
 from wmlstm_jax.training.trained import Trained
 
 
@@ -26,7 +26,7 @@ def converse(trained: Trained, given: TextIO, told: TextIO) -> None:
     asks = trained.run.config.task == "question_answering"
     prompts = told if given.isatty() and told.isatty() else None
     for source in _questions(given, prompts) if asks else _lines(given, prompts):
-        ((_, said),) = say(trained, [source])
+        ((_, said),) = say(trained, [ask(trained, source)])
         print(said.text, file=told, flush=True)
 
 

@@ -50,7 +50,7 @@ def predict(trained: Trained, split: str) -> Predictions | None:
     if not examples:
         return None
     began, said = time.perf_counter(), dict[int, Said]()
-    found = say(trained, [each.source for each in examples])
+    found = say(trained, trained.run.data.asked(split))
     for number, each in tqdm(found, split, len(examples), leave=False, disable=None):
         said[number] = each
     in_order = [said[number] for number in range(len(examples))]

@@ -5,52 +5,131 @@ and of k alone: any number of hosts, stopped and started again, sees the same or
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from wmlstm_jax.data.example_tokens import EncodedExample
 from wmlstm_jax.data.pipeline import Batch
+from wmlstm_jax.data.turns import Stream
+
+Fill = Callable[[np.ndarray, tuple[int, ...]], Batch]
+"""From the numbers of examples, -1 for none, and lengths to fill up to."""
 
 
 class Bucket(NamedTuple):
     """Examples that are filled up to the same lengths."""
 
-    source_length: int
-    target_length: int
+    lengths: tuple[int, ...]
     members: np.ndarray  # [n] int, of the examples
 
 
 def plan_buckets(
-    examples: Sequence[EncodedExample], num_buckets: int, multiple: int = 4
+    lengths: np.ndarray, num_buckets: int, multiple: int = 4
 ) -> list[Bucket]:
     """Cuts the examples, by length, into buckets of about as many.
 
     Args:
-      examples: at least one.
+      lengths: `[n, d]` int, of each example in every way that it has one.
       num_buckets: the most there may be; each is a program to compile.
       multiple: what the lengths of a bucket are rounded up to.
 
     Raises:
       ValueError: there is no example or no bucket.
     """
-    if not examples or num_buckets < 1:
+    if not len(lengths) or num_buckets < 1:
         raise ValueError(
-            f"{len(examples)} examples cannot go into {num_buckets} buckets; give at"
+            f"{len(lengths)} examples cannot go into {num_buckets} buckets; give at"
             " least one of each."
         )
-    lengths = np.array([(len(each.source), len(each.target)) for each in examples])
     longer = np.maximum(-(-lengths // multiple) * multiple, multiple)
-    order = np.lexsort((np.arange(len(examples)), longer[:, 1], longer[:, 0]))
-    found: dict[tuple[int, int], list[np.ndarray]] = {}
-    for members in np.array_split(order, min(num_buckets, len(examples))):
-        source, target = longer[members].max(axis=0)
-        found.setdefault((int(source), int(target)), []).append(members)
+    order = np.lexsort((np.arange(len(lengths)), *longer.T[::-1]))
+    found: dict[tuple[int, ...], list[np.ndarray]] = {}
+    for members in np.array_split(order, min(num_buckets, len(lengths))):
+        size = tuple(map(int, longer[members].max(axis=0)))
+        found.setdefault(size, []).append(members)
     return [
-        Bucket(*size, np.sort(np.concatenate(members)))
+        Bucket(size, np.sort(np.concatenate(members)))
         for size, members in found.items()
     ]
+
+
+def lengths_of(examples: Sequence[EncodedExample] | Sequence[Stream]) -> np.ndarray:
+    """`[n, d]` int: of sources and targets, or of streams without their last token."""
+    return np.array(
+        [
+            (len(each.tokens) - 1,)
+            if isinstance(each, Stream)
+            else (len(each.source), len(each.target))
+            for each in examples
+        ]
+    )
+
+
+def fill_pairs(examples: Sequence[EncodedExample], start: int) -> Fill:
+    """Batches of sources with targets.
+
+    `source`, `tokens`, `targets` int32 and `source_valid`, `valid` bool, `[B, S]` or
+    `[B, T]`; `examples [B]` int32, or -1 for rows that fill up.
+
+    Args:
+      examples: as tokens.
+      start: the token before the first of a target.
+    """
+
+    def fill(members: np.ndarray, lengths: tuple[int, ...]) -> Batch:
+        chosen = [examples[member] if member >= 0 else None for member in members]
+        source, source_valid = _padded([e and e.source for e in chosen], lengths[0])
+        targets, valid = _padded([e and e.target for e in chosen], lengths[1])
+        tokens = np.roll(targets, 1, axis=1)
+        tokens[:, 0] = start
+        return {
+            "source": source,
+            "source_valid": source_valid,
+            "tokens": tokens,
+            "targets": targets,
+            "valid": valid,
+            "examples": members.astype(np.int32),
+        }
+
+    return fill
+
+
+def fill_streams(streams: Sequence[Stream]) -> Fill:
+    """Batches of streams.
+
+    `inputs`, `targets` int32, `present` bool and `valid` bool, where a target was said,
+    `[B, T]`; `examples [B]` int32, or -1 for rows that fill up.
+    """
+
+    def fill(members: np.ndarray, lengths: tuple[int, ...]) -> Batch:
+        chosen = [streams[member] if member >= 0 else None for member in members]
+        inputs, present = _padded([e and e.tokens[:-1] for e in chosen], *lengths)
+        targets, _ = _padded([e and e.tokens[1:] for e in chosen], *lengths)
+        valid, _ = _padded([e and e.said[1:] for e in chosen], *lengths)
+        return {
+            "inputs": inputs,
+            "targets": targets,
+            "present": present,
+            "valid": valid.astype(bool),
+            "examples": members.astype(np.int32),
+        }
+
+    return fill
+
+
+def _padded(
+    rows: Sequence[np.ndarray | None], length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows filled up with zeros, `[B, length]` int32, and where they are not."""
+    filled = np.zeros((len(rows), length), np.int32)
+    there = np.zeros((len(rows), length), bool)
+    for number, row in enumerate(rows):
+        if row is not None:
+            filled[number, : len(row)] = row
+            there[number, : len(row)] = True
+    return filled, there
 
 
 class ExampleBatches:
@@ -60,10 +139,9 @@ class ExampleBatches:
     rows that are not valid.
 
     Args:
-      examples: as tokens.
+      fill: from `fill_pairs` or `fill_streams`.
       buckets: from `plan_buckets`.
       batch_size: B, over all shards.
-      start: the token before the first of a target.
       seed: of the order; None keeps one order, by bucket, for evaluation.
       shard: which share of the rows this host takes, of `num_shards`.
       num_shards: how many hosts there are; each row is the same for any number.
@@ -74,11 +152,10 @@ class ExampleBatches:
 
     def __init__(
         self,
-        examples: Sequence[EncodedExample],
+        fill: Fill,
         buckets: Sequence[Bucket],
         batch_size: int,
         *,
-        start: int,
         seed: int | None = None,
         shard: int = 0,
         num_shards: int = 1,
@@ -88,8 +165,8 @@ class ExampleBatches:
                 f"data.batch_size is {batch_size}; it must divide by the {num_shards}"
                 " hosts."
             )
-        self._examples, self._buckets = examples, buckets
-        self._batch_size, self._start, self._seed = batch_size, start, seed
+        self._fill, self._buckets = fill, buckets
+        self._batch_size, self._seed = batch_size, seed
         share = batch_size // num_shards
         self._rows = slice(shard * share, (shard + 1) * share)
         self._order = functools.lru_cache(maxsize=2)(self._order_of)
@@ -99,14 +176,10 @@ class ExampleBatches:
         return sum(-(-len(b.members) // self._batch_size) for b in self._buckets)
 
     def __getitem__(self, index: int) -> Batch:
-        """Batch `index`, which may lie many passes later.
-
-        `source`, `tokens`, `targets` int32 and `source_valid`, `valid` bool, `[B, S]`
-        or `[B, T]` of its bucket; `examples [B]` int32, or -1 for rows that fill up.
-        """
+        """Batch `index`, which may lie many passes later, as `fill` gives it."""
         turn, place = divmod(index, len(self))
         bucket, members = self._order(turn)[place]
-        return self._fill(self._buckets[bucket], members[self._rows])
+        return self._fill(members[self._rows], self._buckets[bucket].lengths)
 
     def _order_of(self, turn: int) -> list[tuple[int, np.ndarray]]:
         """The batches of a pass: which bucket, and which of its members."""
@@ -120,25 +193,3 @@ class ExampleBatches:
         if rng is not None:
             batches = [batches[i] for i in rng.permutation(len(batches))]
         return batches
-
-    def _fill(self, bucket: Bucket, members: np.ndarray) -> Batch:
-        source = np.zeros((len(members), bucket.source_length), np.int32)
-        targets = np.zeros((len(members), bucket.target_length), np.int32)
-        source_valid, valid = source.astype(bool), targets.astype(bool)
-        for row, member in enumerate(members):
-            if member >= 0:
-                example = self._examples[member]
-                source[row, : len(example.source)] = example.source
-                targets[row, : len(example.target)] = example.target
-                source_valid[row, : len(example.source)] = True
-                valid[row, : len(example.target)] = True
-        tokens = np.roll(targets, 1, axis=1)
-        tokens[:, 0] = self._start
-        return {
-            "source": source,
-            "source_valid": source_valid,
-            "tokens": tokens,
-            "targets": targets,
-            "valid": valid,
-            "examples": members.astype(np.int32),
-        }

@@ -63,16 +63,23 @@ class Vocabulary:
         """How many bytes of text each token stands for, `[V]` int32."""
         return np.pad(self.tokenizer.byte_counts(), (0, 3))
 
-    def encode_source(self, texts: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Texts to `[S]` int32 tokens, and the words that `V + i` stand for."""
-        words: dict[str, int] = {}
+    def encode_source(
+        self, texts: Sequence[str], words: Sequence[str] = ()
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Texts to `[S]` int32 tokens, and the words that `V + i` stand for.
+
+        Args:
+          texts: at least one.
+          words: that have such tokens already.
+        """
+        numbers = {word: i for i, word in enumerate(words)}
         parts: list[np.ndarray] = []
         for text in texts:
             pieces = self._unknown_pieces(text)
             for piece in pieces.values():
-                words.setdefault(piece, len(words))
-            parts += [np.array([self.between]), self._encode(text, pieces, words)]
-        return np.concatenate(parts[1:]).astype(np.int32), tuple(words)
+                numbers.setdefault(piece, len(numbers))
+            parts += [np.array([self.between]), self._encode(text, pieces, numbers)]
+        return np.concatenate(parts[1:]).astype(np.int32), tuple(numbers)
 
     def encode_target(self, text: str, words: Sequence[str]) -> np.ndarray:
         """A text to `[T]` int32 tokens, the end among them.

@@ -21,6 +21,8 @@ class Example(NamedTuple):
     references: tuple[str, ...]  # what may be said to it; the first is trained on
     where: str  # the file and the line
     kind: str = ""  # what it is counted with, such as the number of a task
+    news: tuple[str, ...] | None = None  # what came since the example before, if this
+    # one goes on from it: `source` without what is known already
 
 
 class BadExample(NamedTuple):

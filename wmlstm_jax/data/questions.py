@@ -62,13 +62,14 @@ def read_babi(path: str, *, prefix: str = "") -> Found:
 
     Yields:
       Sources of two texts, the story so far and the question; their kind is the task.
+      A question goes on from the one before it in its story.
 
     Raises:
       ValueError: a file cannot be read.
     """
     for file in matching_files(f"{prefix}path", path):
         task = _BABI_TASK.search(file.name)
-        kind, story = task[1] if task else "", []
+        kind, story, told = task[1] if task else "", [], 0
         text = read_text(f"{prefix}path", file).removesuffix("\n")
         for number, line in enumerate(text.split("\n"), 1):
             where = f"{file}, line {number}"
@@ -77,10 +78,14 @@ def read_babi(path: str, *, prefix: str = "") -> Found:
                 yield BadExample(where, "does not start with a number and a blank")
                 continue
             if match[1] == "1":
-                story = []
+                story, told = [], 0
             said, *answer = match[2].split("\t")
             if answer:
-                source = (" ".join(story), said.strip())
-                yield Example(source, (answer[0].strip(),), where, kind)
+                question, news = said.strip(), None
+                if told:
+                    since = [" ".join(story[told:])] if story[told:] else []
+                    news = (*since, question)
+                told, source = len(story), (" ".join(story), question)
+                yield Example(source, (answer[0].strip(),), where, kind, news)
             else:
                 story.append(said.strip())

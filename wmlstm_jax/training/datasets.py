@@ -1,6 +1,5 @@
 """What a run reads: a text in streams, or sources with targets."""
 
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -12,9 +11,21 @@ from wmlstm_jax.data import (
     load_corpus,
     train_tokenizer,
 )
-from wmlstm_jax.data.example_batches import ExampleBatches, plan_buckets
+from wmlstm_jax.data.example_batches import (
+    ExampleBatches,
+    fill_pairs,
+    fill_streams,
+    lengths_of,
+    plan_buckets,
+)
 from wmlstm_jax.data.example_sets import ExampleFiles, ExampleSets, load_examples
 from wmlstm_jax.data.example_tokens import EncodedExample, Vocabulary
+from wmlstm_jax.data.turns import (
+    asked_in_turns,
+    encode_turns,
+    group_turns,
+    join_turns,
+)
 from wmlstm_jax.training.config import DataConfig
 
 
@@ -99,12 +110,20 @@ class ExampleData:
       config: which.
       seed: of the order of the training examples.
       tokenizer: of the run, if it has been trained.
+      streams: sources and targets are one text, in which examples that go on from each
+        other follow each other.
     """
 
     def __init__(
-        self, config: DataConfig, seed: int, tokenizer: Tokenizer | None = None
+        self,
+        config: DataConfig,
+        seed: int,
+        tokenizer: Tokenizer | None = None,
+        *,
+        streams: bool = False,
     ):
         self._config, self._seed, self._given = config, seed, tokenizer
+        self._streams = streams
 
     @cached_property
     def sets(self) -> ExampleSets:
@@ -151,25 +170,37 @@ class ExampleData:
         """As the vocabulary says."""
         return self.vocabulary.byte_counts()
 
-    def encoded(self, split: str) -> list[EncodedExample]:
-        """The examples of a split as tokens, whatever their lengths."""
-        return [self.vocabulary.encode(each) for each in getattr(self.sets, split)]
+    def asked(self, split: str) -> list[EncodedExample]:
+        """The examples of a split as a model is asked them, in their order.
+
+        In streams, the source of each is all that came before it, what should have been
+        said included.
+        """
+        groups = self._fitting(split)
+        if not self._streams:
+            return [each for group in groups for each in group]
+        return [e for group in groups for e in asked_in_turns(self.vocabulary, group)]
 
     def batches(
         self, split: str, *, shard: int = 0, num_shards: int = 1
     ) -> ExampleBatches:
         """Batches of similar lengths; of the training split in an order by the seed."""
-        examples = self._fitting(split)
-        if not examples:
+        groups = self._fitting(split)
+        if not groups:
             raise ValueError(
                 f"all {split} examples are longer than data.max_source or"
                 " data.max_target; raise them, or set data.too_long to truncate."
             )
+        if self._streams:
+            rows = [join_turns(self.vocabulary, group) for group in groups]
+            fill = fill_streams(rows)
+        else:
+            rows = [each for group in groups for each in group]
+            fill = fill_pairs(rows, self.vocabulary.start)
         return ExampleBatches(
-            examples,
-            plan_buckets(examples, self._config.num_buckets),
+            fill,
+            plan_buckets(lengths_of(rows), self._config.num_buckets),
             self._config.batch_size,
-            start=self.vocabulary.start,
             seed=self._seed if split == "train" else None,
             shard=shard,
             num_shards=num_shards,
@@ -177,8 +208,10 @@ class ExampleData:
 
     def tokens_per_batch(self) -> float:
         """Of sources and targets together."""
-        examples = self._fitting("train")
-        sizes = [len(each.source) + len(each.target) for each in examples]
+        sizes = [
+            sum(len(each.source) + len(each.target) for each in group)
+            for group in self._fitting("train")
+        ]
         return float(np.mean(sizes)) * self._config.batch_size
 
     def notes(self) -> list[str]:
@@ -190,7 +223,7 @@ class ExampleData:
             )
         dropped = config.too_long == "drop"
         for split in ("train", "validation", "test"):
-            examples = self.encoded(split)
+            examples = [each for group in self._groups[split] for each in group]
             if many := sum(self._is_long(each) for each in examples):
                 what = "left out" if dropped and split == "train" else "cut"
                 found.append(
@@ -209,7 +242,18 @@ class ExampleData:
             example.source
         ) or 0 < config.max_target < len(example.target)
 
-    def _fitting(self, split: str) -> Sequence[EncodedExample]:
+    @cached_property
+    def _groups(self) -> dict[str, list[list[EncodedExample]]]:
+        """The examples of every split as tokens, whatever their lengths."""
+        found = {}
+        for split in ("train", "validation", "test"):
+            examples = getattr(self.sets, split)
+            alone = [[each] for each in examples]
+            groups = group_turns(examples) if self._streams else alone
+            found[split] = [encode_turns(self.vocabulary, group) for group in groups]
+        return found
+
+    def _fitting(self, split: str) -> list[list[EncodedExample]]:
         """The examples that are neither too long nor left so.
 
         What is scored is never left out, or the score would be of easier examples.
@@ -220,9 +264,9 @@ class ExampleData:
             for limit in (self._config.max_source, self._config.max_target)
         )
         return [
-            EncodedExample(each.source[source], each.target[target], each.words)
-            for each in self.encoded(split)
-            if not (drop and self._is_long(each))
+            [EncodedExample(e.source[source], e.target[target], e.words) for e in group]
+            for group in self._groups[split]
+            if not (drop and any(map(self._is_long, group)))
         ]
 
 

@@ -84,25 +84,64 @@ class LanguageModeling:
 
 
 @dataclass(frozen=True)
-class SourceToTarget:
-    """Targets, given their sources.
+class Turns:
+    """Targets, given all that came in and was said before, in one stream.
 
     Args:
-      config: of an encoder and a decoder, or of one language model for both.
+      config: of the model.
       vocab_size: V.
       unknown: the token for what the vocabulary has not.
     """
 
-    config: Seq2SeqConfig | ModelConfig
+    config: ModelConfig
+    vocab_size: int
+    unknown: int
+
+    def build(self, rngs: nnx.Rngs) -> SingleStream:
+        """The model."""
+        return SingleStream(
+            self.config, self.vocab_size, unknown=self.unknown, rngs=rngs
+        )
+
+    def initialize_carry(self, model: SingleStream, batch_size: int) -> tuple[()]:
+        """Nothing: streams know nothing of each other."""
+        return ()
+
+    def predict(
+        self,
+        model: SingleStream,
+        carry: tuple[()],
+        batch: Batch,
+        rng: Array | None = None,
+    ) -> tuple[tuple[()], Prediction]:
+        """What it says of whole streams, of which the targets are scored."""
+        inputs, decoder = batch["inputs"], model.decoder
+        _, said = decoder.predict(
+            inputs,
+            batch["targets"],
+            decoder.initialize_carry(len(inputs)),
+            valid=batch["present"],
+            rng=rng,
+        )
+        return (), said
+
+
+@dataclass(frozen=True)
+class SourceToTarget:
+    """Targets, given their sources.
+
+    Args:
+      config: of the model.
+      vocab_size: V.
+      unknown: the token for what the vocabulary has not.
+    """
+
+    config: Seq2SeqConfig
     vocab_size: int
     unknown: int
 
     def build(self, rngs: nnx.Rngs) -> ConditionalModel:
         """The model."""
-        if isinstance(self.config, ModelConfig):
-            return SingleStream(
-                self.config, self.vocab_size, unknown=self.unknown, rngs=rngs
-            )
         return Seq2Seq(self.config, self.vocab_size, unknown=self.unknown, rngs=rngs)
 
     def initialize_carry(self, model: ConditionalModel, batch_size: int) -> tuple[()]:

@@ -19,6 +19,7 @@ from wmlstm_jax.training.objectives import (
     LanguageModeling,
     Objective,
     SourceToTarget,
+    Turns,
     model_graph,
 )
 from wmlstm_jax.training.optimizers import make_optimizer
@@ -119,17 +120,19 @@ def _choose(
     if config.task == LANGUAGE_MODELING:
         text = TextData(config.data, tokenizer)
         return text, LanguageModeling(config.model, text.vocab_size)
-    data, encoder = ExampleData(config.data, config.seed, tokenizer), config.encoder
-    model = config.model
-    if encoder.num_layers:
-        model = Seq2SeqConfig(
-            DecoderConfig(**vars(model)),
-            encoder_dim=encoder.hidden_dim,
-            encoder_layers=encoder.num_layers,
-            encoder_slots=encoder.num_slots,
-            bidirectional=encoder.bidirectional,
-        )
-    return data, SourceToTarget(model, data.vocab_size, data.vocabulary.unknown)
+    encoder, alone = config.encoder, config.encoder.num_layers == 0
+    data = ExampleData(config.data, config.seed, tokenizer, streams=alone)
+    sizes = data.vocab_size, data.vocabulary.unknown
+    if alone:
+        return data, Turns(config.model, *sizes)
+    model = Seq2SeqConfig(
+        DecoderConfig(**vars(config.model)),
+        encoder_dim=encoder.hidden_dim,
+        encoder_layers=encoder.num_layers,
+        encoder_slots=encoder.num_slots,
+        bidirectional=encoder.bidirectional,
+    )
+    return data, SourceToTarget(model, *sizes)
 
 
 class Evaluator:

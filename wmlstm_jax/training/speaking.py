@@ -10,7 +10,12 @@ import numpy as np
 from flax import nnx
 
 from wmlstm_jax.data import bucket_length
-from wmlstm_jax.data.example_batches import ExampleBatches, plan_buckets
+from wmlstm_jax.data.example_batches import (
+    ExampleBatches,
+    fill_pairs,
+    lengths_of,
+    plan_buckets,
+)
 from wmlstm_jax.data.example_tokens import EncodedExample, Vocabulary
 from wmlstm_jax.inference import Beam, Hypotheses, beam_search, repeat_rows
 from wmlstm_jax.models import ConditionalModel
@@ -45,20 +50,39 @@ def vocabulary_of(trained: Trained) -> Vocabulary:
     return trained.run.data.vocabulary
 
 
+def ask(trained: Trained, texts: tuple[str, ...]) -> EncodedExample:
+    """A source as `say` takes it.
+
+    Args:
+      trained: the model.
+      texts: of which the source is made.
+
+    Raises:
+      ValueError: the model has another task, or a text is empty.
+    """
+    vocabulary = vocabulary_of(trained)
+    if not all(text.strip() for text in texts):
+        raise ValueError("a source is empty; give it at least one word.")
+    source, words = vocabulary.encode_source(texts)
+    longest = trained.run.config.data.max_source
+    nothing = np.array([vocabulary.end], np.int32)
+    return EncodedExample(source[: longest or None], nothing, words)
+
+
 def say(
-    trained: Trained, sources: Sequence[tuple[str, ...]]
+    trained: Trained, asked: Sequence[EncodedExample]
 ) -> Iterator[tuple[int, Said]]:
     """Searches what to say to each source, sources of similar lengths together.
 
     Args:
       trained: the model; its config says how to search.
-      sources: texts of which each source is made.
+      asked: the sources, at least one; their targets are not looked at.
 
     Yields:
       The number of a source and what was found for it, batch after batch.
 
     Raises:
-      ValueError: the model has another task, or a source is empty.
+      ValueError: the model has another task.
     """
     vocabulary, config = vocabulary_of(trained), trained.run.config
     beam = Beam(
@@ -68,15 +92,17 @@ def say(
         length_penalty=config.search.length_penalty,
         block_ngram=config.search.block_ngram,
     )
-    encoded = [_encode(vocabulary, texts, config.data.max_source) for texts in sources]
-    buckets = plan_buckets(encoded, config.data.num_buckets, MULTIPLE)
-    rows = min(config.data.batch_size, len(encoded))
-    batches = ExampleBatches(encoded, buckets, rows, start=vocabulary.start)
+    sources = [each._replace(target=each.target[:1]) for each in asked]
+    lengths = lengths_of(sources)
+    buckets = plan_buckets(lengths, config.data.num_buckets, MULTIPLE)
+    rows = min(config.data.batch_size, len(sources))
+    fill = fill_pairs(sources, vocabulary.start)
+    batches = ExampleBatches(fill, buckets, rows)
     model = nnx.merge(trained.run.graph, trained.params)
     for number in range(len(batches)):
         batch = batches[number]
-        asked = [encoded[i] for i in batch["examples"] if i >= 0]
-        most = max(len(each.words) for each in asked)
+        those = [asked[i] for i in batch["examples"] if i >= 0]
+        most = max(len(each.words) for each in those)
         found = _search(
             beam,
             bucket_length(most) if most else 0,
@@ -86,7 +112,7 @@ def say(
             vocabulary.start,
         )
         tokens, lengths, scores, _ = (leaf[:, 0] for leaf in jax.device_get(found))
-        for row, (i, each) in enumerate(zip(batch["examples"], asked, strict=False)):
+        for row, (i, each) in enumerate(zip(batch["examples"], those, strict=False)):
             best = tokens[row, : lengths[row]]
             text = vocabulary.decode(best, each.words)
             yield int(i), Said(text, best, float(scores[row]), each)
@@ -106,13 +132,3 @@ def _search(
     carries, log_probs = model.step_fn(sources, num_words)(carries, first)
     step_fn = model.step_fn(repeat_rows(sources, beam.size), num_words)
     return beam_search(step_fn, carries, log_probs, beam)
-
-
-def _encode(
-    vocabulary: Vocabulary, texts: tuple[str, ...], longest: int
-) -> EncodedExample:
-    if not all(text.strip() for text in texts):
-        raise ValueError("a source is empty; give it at least one word.")
-    source, words = vocabulary.encode_source(texts)
-    nothing = np.array([vocabulary.end], np.int32)
-    return EncodedExample(source[: longest or None], nothing, words)
