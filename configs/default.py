@@ -108,6 +108,8 @@ def get_config() -> ConfigDict:
     config.encoder = encoder = ConfigDict()
     # 0 would leave it to the model: source and target as one stream.
     encoder.num_layers = 1
+    # With 0 layers: one-word answers, read out of the memory after the whole source.
+    encoder.readout = False
     # Of each direction.
     encoder.hidden_dim = 256
     # The source bank remembers every word; the encoder needs no memory of its own.

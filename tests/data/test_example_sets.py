@@ -154,3 +154,14 @@ def test_lines_are_said_backwards():
     assert len(sets.train) > 5_000
     for (source,), (target,), *_ in sets.train[:50]:
         assert target.split() == source.split()[::-1]
+
+
+def test_what_goes_on_from_a_bad_one_begins_anew(tmp_path):
+    path = tmp_path / "qa1_x.txt"
+    asked = ["2 Who? \tMary\t1", "3 Who? \t \t1", "4 Who is it? \tMary\t1"]
+    path.write_text("\n".join(["1 Mary is here.", *asked, "5 Who? \tMary\t1", ""]))
+    sets = load_examples("babi", ExampleFiles(path=str(path)), skip_bad=True)
+    found = sets.train + sets.validation
+    assert len(sets.bad) == 1
+    assert [each.news for each in found] == [None, None, ("Who?",)]
+    assert {each.source[0] for each in found} == {"Mary is here."}

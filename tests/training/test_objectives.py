@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from wmlstm_jax.analysis import predict
 from wmlstm_jax.models import Seq2Seq, SingleStream
 from wmlstm_jax.training import train
 from wmlstm_jax.training.checkpoints import Checkpoints
@@ -90,6 +91,27 @@ def test_a_stream_scores_what_its_turns_score_by_themselves(babi):
         tokens += len(each.target)
     assert found.tokens == tokens
     assert found.loss == pytest.approx(nats / tokens, rel=1e-5)
+
+
+def test_an_answer_of_one_word_is_read_out(babi, tmp_path):
+    encoder = replace(babi.encoder, readout=True)
+    model = replace(babi.model, copy=False)
+    config = replace(babi, encoder=encoder, model=model, num_steps=2)
+    train(config, tmp_path)
+    found = predict(load(tmp_path), "validation")
+    assert len(found.examples) == 4
+    for said in found.said:
+        assert len(said.tokens) == 2 and said.text == "" or len(said.text.split()) == 1
+
+
+def test_a_longer_answer_is_not_read_out(pairs):
+    encoder = replace(pairs.encoder, num_layers=0, readout=True)
+    model = replace(pairs.model, copy=False)
+    config = replace(pairs, encoder=encoder, model=model)
+    with pytest.raises(ValueError, match="line 1 has the target 'said 0' of 2 tokens"):
+        build(config).data.batches("train")
+    with pytest.raises(ValueError, match="of the model itself; set encoder.num_layers"):
+        replace(encoder, num_layers=1)
 
 
 def test_no_encoder_is_one_stream(pairs):

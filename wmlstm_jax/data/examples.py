@@ -52,13 +52,17 @@ def collect(found: Iterable[Example | BadExample], *, skip_bad: bool) -> Example
     Raises:
       ValueError: something is bad, or nothing is left.
     """
-    examples = Examples([], [])
+    examples, broken = Examples([], []), False
     for each in found:
         each = _checked(each) if isinstance(each, Example) else each
         if isinstance(each, Example):
-            examples.kept.append(each)
+            # What goes on from one that is left out begins anew, with all it knows.
+            begun = broken and each.news is not None
+            examples.kept.append(each._replace(news=None) if begun else each)
+            broken = False
         elif skip_bad:
             examples.bad.append(each)
+            broken = True
         else:
             raise ValueError(
                 f"{each.where} {each.reason}; correct it, or leave such examples out"

@@ -65,6 +65,8 @@ class ModelConfig:
 
     source: ClassVar[bool] = False
     """Whether every layer also reads a source bank."""
+    readout: ClassVar[bool] = False
+    """Whether the last layer has a query of the final memory."""
     embed_dim: int
     hidden_dim: int
     num_layers: int = 1
@@ -111,7 +113,11 @@ class ModelConfig:
             read_scale=self.read_scale,
             copy=self.copy and layer == self.num_layers - 1,
             source=self.source,
+            readout=self._reads_out(layer),
         )
+
+    def _reads_out(self, layer: int) -> bool:
+        return self.readout and self.num_slots > 0 and layer == self.num_layers - 1
 
     def _memory(self):
         if self.policy == MATRIX and self.num_slots:
@@ -128,6 +134,18 @@ class DecoderConfig(ModelConfig):
     """
 
     source: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class ReadoutConfig(ModelConfig):
+    """A stack whose final memory is asked for one answer; nothing is copied."""
+
+    readout: ClassVar[bool] = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.copy:
+            _refuse("copy", True, "False where an answer is read out")
 
 
 def _refuse(field, was, should):

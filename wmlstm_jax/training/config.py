@@ -88,18 +88,26 @@ class EncoderConfig:
 
     Args:
       num_layers: 0 leaves it to the model itself: one stream of source and target.
+      readout: then an answer of one word is read out of the memory that is left after
+        the source, and nothing else is said.
       hidden_dim: as in `Seq2SeqConfig`, like the two after it.
       num_slots: likewise.
       bidirectional: likewise.
     """
 
     num_layers: int
+    readout: bool
     hidden_dim: int
     num_slots: int
     bidirectional: bool
 
     def __post_init__(self):
         _require("encoder", self, ("num_layers",), 0)
+        if self.readout and self.num_layers:
+            raise ValueError(
+                "encoder.readout asks the memory of the model itself; set"
+                " encoder.num_layers to 0."
+            )
 
 
 @dataclass(frozen=True)

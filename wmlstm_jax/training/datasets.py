@@ -112,6 +112,7 @@ class ExampleData:
       tokenizer: of the run, if it has been trained.
       streams: sources and targets are one text, in which examples that go on from each
         other follow each other.
+      one_word: refuses targets of more than one token and the end.
     """
 
     def __init__(
@@ -121,9 +122,10 @@ class ExampleData:
         tokenizer: Tokenizer | None = None,
         *,
         streams: bool = False,
+        one_word: bool = False,
     ):
         self._config, self._seed, self._given = config, seed, tokenizer
-        self._streams = streams
+        self._streams, self._one_word = streams, one_word
 
     @cached_property
     def sets(self) -> ExampleSets:
@@ -251,7 +253,18 @@ class ExampleData:
             alone = [[each] for each in examples]
             groups = group_turns(examples) if self._streams else alone
             found[split] = [encode_turns(self.vocabulary, group) for group in groups]
+            if self._one_word and split == "train":
+                self._require_one_word(examples, found[split])
         return found
+
+    def _require_one_word(self, examples, encoded) -> None:
+        for example, (each,) in zip(examples, encoded, strict=True):
+            if len(each.target) != 2:
+                raise ValueError(
+                    f"{example.where} has the target {example.references[0]!r} of"
+                    f" {len(each.target) - 1} tokens, and encoder.readout says one; set"
+                    " it to False."
+                )
 
     def _fitting(self, split: str) -> list[list[EncodedExample]]:
         """The examples that are neither too long nor left so.

@@ -7,9 +7,11 @@ import jax
 from flax import nnx
 
 from wmlstm_jax.models import (
+    AnswerModel,
     ConditionalModel,
     LanguageModel,
     ModelConfig,
+    ReadoutConfig,
     Seq2Seq,
     Seq2SeqConfig,
     SingleStream,
@@ -134,15 +136,20 @@ class SourceToTarget:
       config: of the model.
       vocab_size: V.
       unknown: the token for what the vocabulary has not.
+      end: the token that ends a target.
     """
 
-    config: Seq2SeqConfig
+    config: Seq2SeqConfig | ReadoutConfig
     vocab_size: int
     unknown: int
+    end: int
 
     def build(self, rngs: nnx.Rngs) -> ConditionalModel:
         """The model."""
-        return Seq2Seq(self.config, self.vocab_size, unknown=self.unknown, rngs=rngs)
+        config, size, unknown = self.config, self.vocab_size, self.unknown
+        if isinstance(config, ReadoutConfig):
+            return AnswerModel(config, size, unknown=unknown, end=self.end, rngs=rngs)
+        return Seq2Seq(config, size, unknown=unknown, rngs=rngs)
 
     def initialize_carry(self, model: ConditionalModel, batch_size: int) -> tuple[()]:
         """Nothing: examples know nothing of each other."""

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from wmlstm_jax.data import Tokenizer, batches
 from wmlstm_jax.metrics import Likelihood
-from wmlstm_jax.models import DecoderConfig, Seq2SeqConfig
+from wmlstm_jax.models import DecoderConfig, ReadoutConfig, Seq2SeqConfig
 from wmlstm_jax.training.config import LANGUAGE_MODELING, MeshConfig, TrainConfig
 from wmlstm_jax.training.datasets import Dataset, ExampleData, TextData
 from wmlstm_jax.training.objectives import (
@@ -120,19 +120,29 @@ def _choose(
     if config.task == LANGUAGE_MODELING:
         text = TextData(config.data, tokenizer)
         return text, LanguageModeling(config.model, text.vocab_size)
-    encoder, alone = config.encoder, config.encoder.num_layers == 0
-    data = ExampleData(config.data, config.seed, tokenizer, streams=alone)
-    sizes = data.vocab_size, data.vocabulary.unknown
+    encoder, settings = config.encoder, vars(config.model)
+    alone = not encoder.num_layers and not encoder.readout
+    data = ExampleData(
+        config.data,
+        config.seed,
+        tokenizer,
+        streams=alone,
+        one_word=encoder.readout,
+    )
+    words, size = data.vocabulary, data.vocab_size
     if alone:
-        return data, Turns(config.model, *sizes)
+        return data, Turns(config.model, size, words.unknown)
+    if encoder.readout:
+        model = ReadoutConfig(**settings)
+        return data, SourceToTarget(model, size, words.unknown, words.end)
     model = Seq2SeqConfig(
-        DecoderConfig(**vars(config.model)),
+        DecoderConfig(**settings),
         encoder_dim=encoder.hidden_dim,
         encoder_layers=encoder.num_layers,
         encoder_slots=encoder.num_slots,
         bidirectional=encoder.bidirectional,
     )
-    return data, SourceToTarget(model, *sizes)
+    return data, SourceToTarget(model, size, words.unknown, words.end)
 
 
 class Evaluator:
