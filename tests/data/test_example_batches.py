@@ -95,6 +95,16 @@ def test_a_batch_is_a_function_of_the_seed_and_its_number():
     assert order(make(LENGTHS, 4, seed=8), len(first)) != one
 
 
+def test_both_the_batches_and_who_shares_them_are_shuffled():
+    batches = make(LENGTHS, 4, seed=7)
+    found = order(batches, 2 * len(batches))
+    first, second = found[: len(batches)], found[len(batches) :]
+    shared = [{frozenset(rows) for rows in turn} for turn in (first, second)]
+    assert not shared[0] & shared[1]
+    lengths = [batches[k]["source"].shape[1] for k in range(len(batches))]
+    assert lengths != sorted(lengths)
+
+
 def test_an_evaluation_has_one_order():
     batches = make(LENGTHS, 4)
     assert order(batches, 2 * len(batches)) == 2 * order(batches, len(batches))
