@@ -77,6 +77,23 @@ def test_dropout_is_the_keys_alone():
     assert (said[0] != said[1]).any()
 
 
+def test_what_is_found_is_dropped_too():
+    model, key = make("no memory"), jax.random.key(0)
+    decoder = model.decoder
+    carries, _, _ = decoder.features(
+        decoder.embed(SOURCE),
+        decoder.initialize_carry(2),
+        tags=SOURCE,
+        valid=VALID,
+        rng=key,
+    )
+    features = decoder.norm(model.project(carries[-1].hidden))
+    logits = decoder.embedding.attend(features) + decoder.output_bias[...]
+    kept = jax.nn.log_softmax(logits)
+    (said, _), _ = model.encode(SOURCE, VALID, key)
+    assert (np.abs(said - kept) > 1e-4).any(1).all()
+
+
 def test_the_query_learns_what_to_look_for():
     """The word behind a mark, which stands anywhere among others."""
     rng = np.random.default_rng(0)
