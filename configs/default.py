@@ -7,7 +7,8 @@ def get_config() -> ConfigDict:
     """A byte-level WM-LSTM language model on the text inside Python."""
     config = ConfigDict()
 
-    # Or "translation" or "question_answering", which have sources and targets.
+    # Or "translation", "question_answering", "summarization" or "dialogue", which have
+    # sources and targets.
     config.task = "language_modeling"
     # Parameters, dropout and samples all follow from it: same seed, same numbers.
     config.seed = 0

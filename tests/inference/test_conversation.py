@@ -131,8 +131,10 @@ def test_a_branch_may_be_given_away():
 @pytest.mark.parametrize("config", [CONFIG, FIFO, GROUPS, PLAIN])
 def test_what_is_saved_comes_back(config, tmp_path):
     carries, path = begin(config), tmp_path / "memory.safetensors"
-    conversation.save(path, carries, ABOUT)
-    found = conversation.load(path, (core.init_carry(config, 2),), ABOUT)
+    notes = {"words": ["é", "b"]}
+    conversation.save(path, carries, ABOUT, notes)
+    found, noted = conversation.load(path, (core.init_carry(config, 2),), ABOUT)
+    assert noted == notes
     same(found, carries)
     dtypes = [[leaf.dtype for leaf in jax.tree.leaves(c)] for c in (found, carries)]
     assert dtypes[0] == dtypes[1]

@@ -1,11 +1,20 @@
+import math
+
 import pytest
 
+from wmlstm_jax.data.examples import Example
+from wmlstm_jax.metrics.summaries import RougeCounts, count_rouge
+from wmlstm_jax.tasks.dialogue import Dialogue, Responses, distinct
 from wmlstm_jax.tasks.question_answering import MOST_CLASSES, QuestionAnswering
+from wmlstm_jax.tasks.summarization import Summarization
 from wmlstm_jax.tasks.translation import Translation
 
 
 def total(task, *said):
-    first, *others = [task.count(*each) for each in said]
+    first, *others = [
+        task.count(text, Example(("no matter",), tuple(references), "here", *kind))
+        for text, references, *kind in said
+    ]
     for each in others:
         first = first.plus(each)
     return first
@@ -56,3 +65,45 @@ def test_one_kind_and_too_many_classes_are_not_told():
     assert "kind" not in table and "precision" not in table
     assert "mean error of kinds" not in task.scores(total(task, *said))
     assert "precision" in task.table(total(task, *said[:-1]))
+
+
+def test_responses_are_right_one_by_one_and_all_together():
+    task, counts = Dialogue(), Responses()
+    turns = [("hi", True, "hi"), ("so  be it", False, "so be it"), ("no", True, "yes"),
+             ("bye", False, "bye")]  # fmt: skip
+    for said, begins, wanted in turns:
+        example = Example(("a",), (wanted,), "here", news=None if begins else ())
+        counts = counts.plus(task.count(said, example))
+    assert list(counts.dialogues()) == [True, False]
+    scores = task.scores(counts)
+    assert scores["accuracy by response"] == 75
+    assert scores["accuracy by dialogue"] == 50
+    assert "| accuracy by dialogue |  50.00 |" in task.table(counts)
+    assert list(Responses().dialogues()) == []
+
+
+def test_distinct_is_the_share_of_different_runs():
+    texts = ("a b a b", "a", "a b")
+    assert distinct(texts, 1) == pytest.approx(100 * 2 / 7)
+    assert distinct(texts, 2) == pytest.approx(100 * 2 / 4)
+    assert distinct(texts, 5) == 0
+
+
+def test_summaries_stand_beside_the_lead():
+    task = Summarization()
+    source = ("The meeting is moved to Monday .", "Please tell everybody .")
+    example = Example(source, ("Meeting moved", "the meetings move"), "here")
+    counts = task.count("meeting moved", example)
+    scores = task.scores(counts)
+    # Without case, and without endings.
+    assert scores["ROUGE-1"] == scores["ROUGE-2"] == scores["ROUGE-L"] == 100
+    # As many words as the first reference: "The meeting" against the second one.
+    assert scores["lead ROUGE-1"] == pytest.approx(100 * 2 * 2 / (2 + 3))
+    plain = Summarization(stem=False).count("meetings moved", example)
+    assert plain.said.scores[0] == pytest.approx(50)
+    both = counts.plus(task.count("nothing", example))
+    assert both.said.summaries == 2 and both.said.scores[0] == 50
+    assert "| lead " in task.table(both)
+    assert math.isnan(RougeCounts().scores[0])
+    with pytest.raises(ValueError, match="a summary has no reference"):
+        count_rouge("a", [])

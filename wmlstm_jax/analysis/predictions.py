@@ -9,7 +9,9 @@ from tqdm import tqdm
 
 from wmlstm_jax.analysis.scores import write_evaluation
 from wmlstm_jax.data.examples import Example
+from wmlstm_jax.tasks.dialogue import Dialogue
 from wmlstm_jax.tasks.question_answering import QuestionAnswering
+from wmlstm_jax.tasks.summarization import Summarization
 from wmlstm_jax.tasks.translation import Translation
 from wmlstm_jax.training.datasets import ExampleData
 from wmlstm_jax.training.manifest import write_whole
@@ -17,7 +19,12 @@ from wmlstm_jax.training.run import Evaluator
 from wmlstm_jax.training.speaking import Said, say, vocabulary_of
 from wmlstm_jax.training.trained import Trained
 
-SCORED = {"translation": Translation(), "question_answering": QuestionAnswering()}
+SCORED = {
+    "translation": Translation(),
+    "question_answering": QuestionAnswering(),
+    "summarization": Summarization(),
+    "dialogue": Dialogue(),
+}
 """How each task is scored."""
 
 
@@ -56,7 +63,7 @@ def predict(trained: Trained, split: str) -> Predictions | None:
     in_order = [said[number] for number in range(len(examples))]
     task, counts = SCORED[trained.run.config.task], None
     for example, each in zip(examples, in_order, strict=True):
-        one = task.count(each.text, example.references, example.kind)
+        one = task.count(each.text, example)
         counts = one if counts is None else counts.plus(one)
     return Predictions(split, examples, in_order, counts, time.perf_counter() - began)
 

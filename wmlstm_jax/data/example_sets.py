@@ -6,6 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from wmlstm_jax.data.dialogues import (
+    read_dailydialog,
+    read_dialog_babi,
+    read_turns,
+)
 from wmlstm_jax.data.examples import (
     BadExample,
     Example,
@@ -84,6 +89,9 @@ EXAMPLE_SOURCES: dict[str, ExampleSource] = {
     "table": ExampleSource(read_table, ("path", *_FIELDS)),
     "squad": ExampleSource(read_squad, ("path",), whole_kinds=True),
     "babi": ExampleSource(read_babi, ("path",)),
+    "dialog_babi": ExampleSource(read_dialog_babi, ("path",)),
+    "dailydialog": ExampleSource(read_dailydialog, ("path",)),
+    "turns": ExampleSource(read_turns, ("path", "target_field")),
     "tfds": ExampleSource(read_prepared_examples, ("path", *_FIELDS, "data_dir")),
 }
 """The sources of examples by the name that a config gives."""

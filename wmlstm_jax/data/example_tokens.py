@@ -69,7 +69,7 @@ class Vocabulary:
         """Texts to `[S]` int32 tokens, and the words that `V + i` stand for.
 
         Args:
-          texts: at least one.
+          texts: none are no tokens.
           words: that have such tokens already.
         """
         numbers = {word: i for i, word in enumerate(words)}
@@ -79,7 +79,8 @@ class Vocabulary:
             for piece in pieces.values():
                 numbers.setdefault(piece, len(numbers))
             parts += [np.array([self.between]), self._encode(text, pieces, numbers)]
-        return np.concatenate(parts[1:]).astype(np.int32), tuple(numbers)
+        tokens = np.concatenate(parts[1:]) if parts else np.zeros(0)
+        return tokens.astype(np.int32), tuple(numbers)
 
     def encode_target(self, text: str, words: Sequence[str]) -> np.ndarray:
         """A text to `[T]` int32 tokens, the end among them.

@@ -127,7 +127,12 @@ def branch(carries: Carries) -> Carries:
     return jax.tree.map(jnp.copy, carries)
 
 
-def save(path: str | Path, carries: Carries, about: Mapping[str, Any]) -> None:
+def save(
+    path: str | Path,
+    carries: Carries,
+    about: Mapping[str, Any],
+    notes: Mapping[str, Any] | None = None,
+) -> None:
     """Writes the state of a conversation, apart from the weights, in one file.
 
     The file is a safetensors file: numbers only, nothing that could run.
@@ -137,6 +142,7 @@ def save(path: str | Path, carries: Carries, about: Mapping[str, Any]) -> None:
       carries: the state.
       about: what a state belongs to, such as the settings of the model, as JSON can
         hold it; `load` compares it.
+      notes: what else is kept, such as words that the tokens stand for.
 
     Raises:
       ValueError: the file cannot be written.
@@ -146,8 +152,9 @@ def save(path: str | Path, carries: Carries, about: Mapping[str, Any]) -> None:
     metadata = {
         "format": FORMAT,
         "about": json.dumps(about, sort_keys=True),
-        "sha256": _digest(leaves),
+        "notes": json.dumps(notes or {}),
     }
+    metadata["sha256"] = _digest(leaves, metadata)
     content = safetensors.numpy.save(
         {name: _as_bytes(leaf) for name, leaf in leaves.items()}, metadata
     )
@@ -161,8 +168,10 @@ def save(path: str | Path, carries: Carries, about: Mapping[str, Any]) -> None:
         ) from error
 
 
-def load(path: str | Path, carries: Carries, about: Mapping[str, Any]) -> Carries:
-    """Reads the state of a conversation with the same model.
+def load(
+    path: str | Path, carries: Carries, about: Mapping[str, Any]
+) -> tuple[Carries, dict[str, Any]]:
+    """Reads the state of a conversation with the same model, and the notes of it.
 
     Args:
       path: from `save`.
@@ -188,7 +197,7 @@ def load(path: str | Path, carries: Carries, about: Mapping[str, Any]) -> Carrie
                     f" package reads {FORMAT!r}."
                 )
             _compare(path, json.loads(metadata["about"]), about)
-            found = {name: file.get_tensor(name) for name in file.keys()}
+            stored = {name: file.get_tensor(name) for name in file.keys()}
     except OSError as error:
         raise ValueError(
             f"{path} cannot be read ({error.strerror or error}); name a file that"
@@ -197,17 +206,18 @@ def load(path: str | Path, carries: Carries, about: Mapping[str, Any]) -> Carrie
     except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise _damaged(path, str(error)) from error
     for name, leaf in wanted.items():
-        size = None if name not in found else found[name].nbytes
+        size = stored[name].nbytes if name in stored else None
         if size != _bytes(leaf):
             raise _damaged(path, f"{name} has {size} bytes instead of {_bytes(leaf)}")
     leaves = {
-        name: np.frombuffer(found[name].tobytes(), leaf.dtype).reshape(leaf.shape)
+        name: np.frombuffer(stored[name].tobytes(), leaf.dtype).reshape(leaf.shape)
         for name, leaf in wanted.items()
     }
-    if _digest(leaves) != metadata.get("sha256"):
+    if "notes" not in metadata or _digest(leaves, metadata) != metadata.get("sha256"):
         raise _damaged(path, "its sha256 is another")
     tree = jax.tree.structure(carries)
-    return jax.tree.unflatten(tree, [jnp.asarray(leaves[name]) for name in wanted])
+    found = [jnp.asarray(leaves[name]) for name in wanted]
+    return jax.tree.unflatten(tree, found), json.loads(metadata["notes"])
 
 
 def _slots(carry: Carry) -> Memory:
@@ -249,8 +259,10 @@ def _bytes(leaf: Any) -> int:
     return leaf.size * leaf.dtype.itemsize
 
 
-def _digest(leaves: Mapping[str, np.ndarray]) -> str:
+def _digest(leaves: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
+    for name in ("format", "about", "notes"):
+        digest.update(metadata[name].encode() + b"\0")
     for name, leaf in leaves.items():
         digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
         digest.update(np.ascontiguousarray(leaf).tobytes())

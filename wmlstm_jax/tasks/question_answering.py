@@ -1,8 +1,8 @@
 """Question answering: any of several answers is right."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
+from wmlstm_jax.data.examples import Example
 from wmlstm_jax.metrics import markdown_table
 from wmlstm_jax.metrics.answers import (
     AnswerCounts,
@@ -43,15 +43,15 @@ class Answers(NamedTuple):
 class QuestionAnswering:
     """Exact match and F1 as SQuAD has them, accuracy, and every answer as a class."""
 
-    def count(self, said: str, references: Sequence[str], kind: str = "") -> Answers:
+    def count(self, said: str, example: Example) -> Answers:
         """One answer; `plus` adds two of them.
 
         Args:
-          said: the answer.
-          references: what would be right. As a class, what is said counts against the
-            one that it equals, or against the first.
-          kind: what it is counted with.
+          said: the answer. As a class it counts against the reference that it equals,
+            or against the first.
+          example: the question.
         """
+        references, kind = example.references, example.kind
         wanted = said if said in references else references[0]
         return Answers(
             {kind: count_answer(said, references)}, count_classes([wanted], [said])

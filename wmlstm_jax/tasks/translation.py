@@ -1,7 +1,6 @@
 """Translation: one reference or several for each source."""
 
-from collections.abc import Sequence
-
+from wmlstm_jax.data.examples import Example
 from wmlstm_jax.metrics import markdown_table
 from wmlstm_jax.metrics.translation import Translations, score_translations
 
@@ -9,17 +8,14 @@ from wmlstm_jax.metrics.translation import Translations, score_translations
 class Translation:
     """BLEU and chrF of all translations together."""
 
-    def count(
-        self, said: str, references: Sequence[str], kind: str = ""
-    ) -> Translations:
+    def count(self, said: str, example: Example) -> Translations:
         """One translation; `plus` adds two of them.
 
         Args:
           said: the translation.
-          references: what it could have been.
-          kind: not looked at.
+          example: what it is of.
         """
-        return Translations((said,), (tuple(references),))
+        return Translations((said,), (example.references,))
 
     def scores(self, counts: Translations) -> dict[str, float | str]:
         """In percent, with the signatures that say how they are computed.

@@ -13,7 +13,13 @@ from wmlstm_jax.models import ModelConfig
 from wmlstm_jax.training.schema import flatten, parse
 
 LANGUAGE_MODELING = "language_modeling"
-TASKS = (LANGUAGE_MODELING, "translation", "question_answering")
+TASKS = (
+    LANGUAGE_MODELING,
+    "translation",
+    "question_answering",
+    "summarization",
+    "dialogue",
+)
 """What a model can be trained for; all but the first have sources and targets."""
 
 

@@ -148,7 +148,10 @@ class ExampleData:
         texts = [
             " " + text
             for each in self.sets.train
-            for text in (*each.source, each.references[0])
+            for text in (
+                *(each.source if each.news is None else each.news),
+                each.references[0],
+            )
         ]
         config = self._config
         return train_tokenizer(config.tokenizer, "\n".join(texts), config.vocab_size)
