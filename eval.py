@@ -10,6 +10,7 @@ The settings are those of the run; a `--config` is only checked against them.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -22,7 +23,7 @@ from wmlstm_jax.analysis import (
     score_table,
     write_scores,
 )
-from wmlstm_jax.inference import Greedy, Sample
+from wmlstm_jax.inference import Greedy, Sample, Sampler
 from wmlstm_jax.training.checkpoints import WHICH, claim_workdir
 from wmlstm_jax.training.command_line import define_config, given_config, run_script
 from wmlstm_jax.training.config import LANGUAGE_MODELING
@@ -76,7 +77,9 @@ def main() -> None:
     if _INSPECT.value is not None:
         _inspect(trained, _INSPECT.value)
     if _INTERACTIVE.value:
-        converse(trained, sys.stdin, sys.stdout)
+        seed = _chosen(_SEED, trained.run.config.seed)
+        sampler = _sampler(trained)
+        converse(trained, sys.stdin, sys.stdout, sampler=sampler, seed=seed)
     if _GENERATE.value is None and _INSPECT.value is None and not _INTERACTIVE.value:
         print(f"{trained.checkpoint}\n\n{_score(trained, workdir)}")
 
@@ -101,26 +104,31 @@ def _inspect(trained: Trained, path: str) -> None:
     print(f"The memory at work: {path}")
 
 
+def _chosen(flag: flags.FlagHolder, otherwise: Any) -> Any:
+    return otherwise if flag.value is None else flag.value
+
+
+def _sampler(trained: Trained) -> Sampler:
+    """As the flags say, or else the config."""
+    if _GREEDY.value:
+        return Greedy()
+    sample = trained.run.config.sample
+    return Sample(
+        temperature=_chosen(_TEMPERATURE, sample.temperature),
+        top_k=_TOP_K.value,
+        top_p=_chosen(_TOP_P, sample.top_p),
+    )
+
+
 def _generate(trained: Trained, prompt: str) -> None:
     """Prints a prompt and what follows, as it comes."""
     config = trained.run.config
-
-    def chosen(flag, otherwise):
-        return otherwise if flag.value is None else flag.value
-
-    sampler = Greedy()
-    if not _GREEDY.value:
-        sampler = Sample(
-            temperature=chosen(_TEMPERATURE, config.sample.temperature),
-            top_k=_TOP_K.value,
-            top_p=chosen(_TOP_P, config.sample.top_p),
-        )
     pieces = continue_text(
         trained,
         prompt,
-        sampler=sampler,
-        num_tokens=chosen(_NUM_TOKENS, config.sample.num_tokens),
-        seed=chosen(_SEED, config.seed),
+        sampler=_sampler(trained),
+        num_tokens=_chosen(_NUM_TOKENS, config.sample.num_tokens),
+        seed=_chosen(_SEED, config.seed),
     )
     first = next(pieces, "")  # Refuses a bad prompt before anything is printed.
     print(prompt + first, end="", flush=True)
