@@ -55,7 +55,9 @@ def get_config(mode: str = "") -> ConfigDict:
     optimizer.beta2 = 0.999
     config.search.max_length = 80
     if mode == "lstm":
+        # It reads and copies the source, and remembers nothing of what it has said.
         model.num_slots = 0
+        model.hidden_dim = 540
     if mode == "stream":
         encoder.num_layers = 0
         # The words of the source too.

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+from flax import nnx
 
 from wmlstm_jax.core import (
     Fifo,
@@ -13,7 +14,7 @@ from wmlstm_jax.core import (
     SlotMemory,
     TopK,
 )
-from wmlstm_jax.models import ModelConfig
+from wmlstm_jax.models import DecoderConfig, LanguageModel, ModelConfig
 
 
 def test_only_the_last_layer_copies():
@@ -53,9 +54,14 @@ def test_fast_weights_stand_where_slots_do():
         ({"dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
         ({"read_dropout": -0.1}, "model.read_dropout is -0.1"),
         ({"weight_dropout": 1.0}, "model.weight_dropout is 1.0"),
-        ({"copy": True}, "CellConfig.copy is True"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         ModelConfig(16, 16, **settings)
+
+
+def test_what_copies_has_something_to_copy_from():
+    with pytest.raises(ValueError, match="CellConfig.copy is True; it must be False w"):
+        LanguageModel(ModelConfig(16, 16, copy=True), 9, rngs=nnx.Rngs(0))
+    assert DecoderConfig(16, 16, copy=True).cell(0).copy

@@ -1,14 +1,20 @@
+import importlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from configs import char_shakespeare, default, lm_embedded, word_ptb
+from configs import char_shakespeare, default, translation, word_ptb
 from wmlstm_jax.training import parse_config
 from wmlstm_jax.training.config import MeshConfig, config_differences, to_settings
-from wmlstm_jax.training.objectives import LanguageModeling, num_params
+from wmlstm_jax.training.objectives import make_objective, num_params
 
-CONFIGS = (lm_embedded, char_shakespeare, word_ptb)
+CONFIGS = [
+    importlib.import_module(f"configs.{path.stem}")
+    for path in sorted(Path(default.__file__).parent.glob("*.py"))
+    if path.stem not in ("__init__", "default")
+]
 
 
 def settings(**changes):
@@ -34,18 +40,18 @@ def test_every_mode_parses(file):
         parsed = parse_config(file.get_config(mode))
         assert parsed.compare == (mode == "compare")
         assert (parsed.num_steps == 2) == (mode == "smoke")
+        assert num_params(make_objective(parsed, 300)) > 1000
     with pytest.raises(ValueError, match="the mode is 'smok'"):
         file.get_config("smok")
 
 
 @pytest.mark.parametrize(
-    ("file", "vocab_size"), [(char_shakespeare, 65), (word_ptb, 10_000)]
+    ("file", "vocab_size"),
+    [(char_shakespeare, 65), (word_ptb, 10_000), (translation, 8_003)],
 )
 def test_the_lstm_of_a_config_is_of_its_size(file, vocab_size):
     sizes = [
-        num_params(
-            LanguageModeling(parse_config(file.get_config(mode)).model, vocab_size)
-        )
+        num_params(make_objective(parse_config(file.get_config(mode)), vocab_size))
         for mode in ("", "lstm")
     ]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.01)

@@ -133,11 +133,11 @@ def test_what_is_too_long_is_left_out_or_cut_and_told(pairs, too_long, left):
     for batch in found:
         assert batch["source_valid"].sum(1).max() <= 4
         assert batch["valid"].sum(1).max() <= 4
-    what = "left out" if too_long == "drop" else "cut"
-    assert data.notes()[0] == (
-        "11 of 34 train examples are longer than data.max_source or data.max_target"
-        f" and {what}"
-    )
+    said = {
+        "drop": "left out, for what is longer than the limits",
+        "truncate": "longer than data.max_source or data.max_target and cut",
+    }
+    assert data.notes()[0] == f"of 34 train examples 11 are {said[too_long]}"
     # What is scored is never left out.
     held_out = data.batches("validation")
     rows = [(held_out[k]["examples"] >= 0).sum() for k in range(len(held_out))]

@@ -95,8 +95,10 @@ class ModelConfig:
         for field in ("dropout", "read_dropout", "weight_dropout"):
             if not 0 <= getattr(self, field) < 1:
                 _refuse(field, getattr(self, field), "in [0, 1)")
-        for layer in range(self.num_layers):
-            self.cell(layer)
+        # What copies from a source alone is checked where there is one: in the model.
+        if self.num_slots or not self.copy:
+            for layer in range(self.num_layers):
+                self.cell(layer)
 
     def cell(self, layer: int) -> CellConfig:
         """The cell of one layer; only the last copies."""

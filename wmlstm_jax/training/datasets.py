@@ -226,15 +226,16 @@ class ExampleData:
             found.append(
                 f"{len(bad)} examples are bad and left out; bad_examples.txt lists them"
             )
-        dropped = config.too_long == "drop"
-        for split in ("train", "validation", "test"):
-            examples = [each for group in self._groups[split] for each in group]
-            if many := sum(self._is_long(each) for each in examples):
-                what = "left out" if dropped and split == "train" else "cut"
-                found.append(
-                    f"{many} of {len(examples)} {split} examples are longer than"
-                    f" data.max_source or data.max_target and {what}"
-                )
+        for split, groups in self._groups.items():
+            count = sum(map(len, groups))
+            long = sum(self._is_long(each) for group in groups for each in group)
+            if not long:
+                continue
+            what = f"{long} are longer than data.max_source or data.max_target and cut"
+            if split == "train" and config.too_long == "drop":
+                left = count - sum(map(len, self._fitting(split)))
+                what = f"{left} are left out, for what is longer than the limits"
+            found.append(f"of {count} {split} examples {what}")
         return found
 
     def bad_examples(self) -> list[str]:

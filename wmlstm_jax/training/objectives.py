@@ -9,6 +9,7 @@ from flax import nnx
 from wmlstm_jax.models import (
     AnswerModel,
     ConditionalModel,
+    DecoderConfig,
     LanguageModel,
     ModelConfig,
     ReadoutConfig,
@@ -17,6 +18,7 @@ from wmlstm_jax.models import (
     SingleStream,
 )
 from wmlstm_jax.models.language_model import Carries, Prediction
+from wmlstm_jax.training.config import LANGUAGE_MODELING, TrainConfig
 
 Array = jax.Array
 Batch = dict[str, Array]
@@ -173,6 +175,34 @@ class SourceToTarget:
             rng=keys[1],
         )
         return (), said
+
+
+def make_objective(
+    config: TrainConfig, vocab_size: int, *, unknown: int = 0, end: int = 0
+) -> Objective:
+    """What a config trains on.
+
+    Args:
+      config: the settings.
+      vocab_size: V.
+      unknown: the token for what the vocabulary has not, where there are examples.
+      end: the token that ends a target, likewise.
+    """
+    model, encoder = config.model, config.encoder
+    if config.task == LANGUAGE_MODELING:
+        return LanguageModeling(model, vocab_size)
+    if encoder.readout:
+        return SourceToTarget(ReadoutConfig(**vars(model)), vocab_size, unknown, end)
+    if not encoder.num_layers:
+        return Turns(model, vocab_size, unknown)
+    both = Seq2SeqConfig(
+        DecoderConfig(**vars(model)),
+        encoder_dim=encoder.hidden_dim,
+        encoder_layers=encoder.num_layers,
+        encoder_slots=encoder.num_slots,
+        bidirectional=encoder.bidirectional,
+    )
+    return SourceToTarget(both, vocab_size, unknown, end)
 
 
 def model_graph(objective: Objective) -> nnx.GraphDef:

@@ -11,15 +11,12 @@ from jax.sharding import Mesh
 
 from wmlstm_jax.data import Tokenizer, batches
 from wmlstm_jax.metrics import Likelihood
-from wmlstm_jax.models import DecoderConfig, ReadoutConfig, Seq2SeqConfig
 from wmlstm_jax.training.config import LANGUAGE_MODELING, MeshConfig, TrainConfig
 from wmlstm_jax.training.datasets import Dataset, ExampleData, TextData
 from wmlstm_jax.training.objectives import (
     Batch,
-    LanguageModeling,
     Objective,
-    SourceToTarget,
-    Turns,
+    make_objective,
     model_graph,
 )
 from wmlstm_jax.training.optimizers import make_optimizer
@@ -119,30 +116,19 @@ def _choose(
     """The kind of data and of model that a task has."""
     if config.task == LANGUAGE_MODELING:
         text = TextData(config.data, tokenizer)
-        return text, LanguageModeling(config.model, text.vocab_size)
-    encoder, settings = config.encoder, vars(config.model)
-    alone = not encoder.num_layers and not encoder.readout
+        return text, make_objective(config, text.vocab_size)
+    encoder = config.encoder
     data = ExampleData(
         config.data,
         config.seed,
         tokenizer,
-        streams=alone,
+        streams=not encoder.num_layers and not encoder.readout,
         one_word=encoder.readout,
     )
-    words, size = data.vocabulary, data.vocab_size
-    if alone:
-        return data, Turns(config.model, size, words.unknown)
-    if encoder.readout:
-        model = ReadoutConfig(**settings)
-        return data, SourceToTarget(model, size, words.unknown, words.end)
-    model = Seq2SeqConfig(
-        DecoderConfig(**settings),
-        encoder_dim=encoder.hidden_dim,
-        encoder_layers=encoder.num_layers,
-        encoder_slots=encoder.num_slots,
-        bidirectional=encoder.bidirectional,
+    words = data.vocabulary
+    return data, make_objective(
+        config, words.size, unknown=words.unknown, end=words.end
     )
-    return data, SourceToTarget(model, size, words.unknown, words.end)
 
 
 class Evaluator:
