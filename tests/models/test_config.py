@@ -22,6 +22,12 @@ def test_only_the_last_layer_copies():
     assert [config.cell(layer).copy for layer in range(3)] == [False, False, True]
 
 
+def test_what_nobody_reads_only_the_last_layer_has():
+    config = ModelConfig(16, 16, num_layers=2, num_slots=4, read=False, copy=True)
+    assert [config.cell(layer).memory.num_slots for layer in range(2)] == [0, 4]
+    assert [config.cell(layer).reads for layer in range(2)] == [False, False]
+
+
 @pytest.mark.parametrize(
     ("name", "policy"),
     [

@@ -94,7 +94,11 @@ def test_an_absent_field_is_named():
 
 def test_whole_numbers_and_lists_become_what_the_schema_says():
     config = parse_config(
-        settings(optimizer__learning_rate=1, model__read_modes=["content", 1])
+        settings(
+            optimizer__learning_rate=1,
+            model__read=True,
+            model__read_modes=["content", 1],
+        )
     )
     assert type(config.optimizer.learning_rate) is float
     assert config.model.read_modes == ("content", 1)

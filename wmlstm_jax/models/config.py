@@ -48,7 +48,8 @@ class ModelConfig:
       mlp_dim: the width of a gated MLP in every block, after the recurrence; 0 is none.
       policy: a name in `POLICIES`: what a full memory discards; or `MATRIX`, fast
         weights, of which `num_slots` only says that there are some.
-      read: whether steps read the memory; False leaves it to the copy head.
+      read: whether steps read the memory; False leaves it to the copy head, and only
+        the last layer has one.
       read_modes: as in `CellConfig`.
       key_from: as in `CellConfig`.
       read_scale: as in `CellConfig`.
@@ -108,8 +109,8 @@ class ModelConfig:
             num_heads=self.num_heads,
             key_dim=self.key_dim,
             value_dim=self.value_dim,
-            memory=self._memory(),
-            read=self.read,
+            memory=self._memory(layer),
+            read=self.read or layer != self.num_layers - 1,
             read_modes=self.read_modes,
             key_from=self.key_from,
             read_scale=self.read_scale,
@@ -121,7 +122,10 @@ class ModelConfig:
     def _reads_out(self, layer: int) -> bool:
         return self.readout and self.num_slots > 0 and layer == self.num_layers - 1
 
-    def _memory(self):
+    def _memory(self, layer: int) -> SlotMemory | MatrixMemory:
+        """What nobody reads, only the last layer has: to point at."""
+        if not self.read and layer != self.num_layers - 1:
+            return SlotMemory(0)
         if self.policy == MATRIX and self.num_slots:
             return MatrixMemory()
         policy = POLICIES.get(self.policy, Fifo)
