@@ -41,3 +41,13 @@ def x64():
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_let_go():
+    """Every program maps memory, and Linux lets a process have 65,530 maps.
+
+    After some thousand programs the next one would crash.
+    """
+    yield
+    jax.clear_caches()
