@@ -50,4 +50,6 @@ def _programs_are_let_go():
     After some thousand programs the next one would crash.
     """
     yield
-    jax.clear_caches()
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 15_000:
+        jax.clear_caches()
