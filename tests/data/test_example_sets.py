@@ -165,3 +165,12 @@ def test_what_goes_on_from_a_bad_one_begins_anew(tmp_path):
     assert len(sets.bad) == 1
     assert [each.news for each in found] == [None, None, ("Who?",)]
     assert {each.source[0] for each in found} == {"Mary is here."}
+
+
+def test_a_story_is_not_cut_through(tmp_path):
+    story = "1 Mary is here.\n2 Who?\tMary\t1\n3 Where?\there\t1\n4 Who?\tMary\t1\n"
+    path = tmp_path / "qa1_x.txt"
+    path.write_text(3 * story)
+    sets = load_examples("babi", ExampleFiles(path=str(path)), validation_fraction=0.1)
+    assert [each.news is None for each in sets.validation] == [True, False, False]
+    assert len(sets.train) == 6

@@ -10,9 +10,7 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 from wmlstm_jax.analysis.heat_map import TOKEN, draw_weights, save_figure, visible
-from wmlstm_jax.analysis.memory_use import by_token
-from wmlstm_jax.core.pointer import point, pointer_query
-from wmlstm_jax.nn.layer import as_arrays
+from wmlstm_jax.analysis.memory_use import by_token, copy_weights
 from wmlstm_jax.training.datasets import ExampleData
 from wmlstm_jax.training.speaking import Said, ask, say, vocabulary_of
 from wmlstm_jax.training.trained import Trained
@@ -101,8 +99,7 @@ def _run(graph, params, source, tokens):
     model, length = nnx.merge(graph, params), len(source)
     carries, sources = model.encode(source[None], jnp.ones((1, length), bool))
     decoder = model.decoder
-    layer = decoder.blocks[-1].recurrence
-    config, cell = layer.config, as_arrays(layer.params)
+    config = decoder.blocks[-1].recurrence.config
     bank = None if sources is None else sources[-1]
 
     def turn(carries, token):
@@ -114,13 +111,8 @@ def _run(graph, params, source, tokens):
         if config.reads and bank is not None:
             read = outputs.trace.read.source_weights[0, 0].mean(0)
         if decoder.copy_gate is not None:
-            query, memory = (
-                pointer_query(cell, config, carries[-1].hidden),
-                carries[-1].memory,
-            )
-            weights, _, live = point(config, cell["memory"], query, memory, bank)
-            share = jax.nn.sigmoid(decoder.copy_gate(features[0, 0])[0])
-            weights = share * weights / jnp.maximum(live.sum(), 1)
+            weights = copy_weights(decoder, carries[-1], features[0, 0], bank)
+            memory = carries[-1].memory
             slots = 0 if memory is None else memory.tags.shape[-1]
             if bank is not None:
                 copied = weights[0, :, :, slots:].sum((0, 1))

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from wmlstm_jax.core import Memory
+from wmlstm_jax.core import Carry, Memory, Source
 from wmlstm_jax.core.pointer import point, pointer_query
+from wmlstm_jax.models import LanguageModel
 from wmlstm_jax.nn.layer import as_arrays
 from wmlstm_jax.training.trained import Trained, language_model_of
 
@@ -57,7 +58,7 @@ def look(trained: Trained, tokens: np.ndarray) -> MemoryUse:
 def _run(graph, params, tokens):
     model = nnx.merge(graph, params)
     length, layer = len(tokens), model.blocks[-1].recurrence
-    config, cell = layer.config, as_arrays(layer.params)
+    config = layer.config
 
     def turn(carries, token):
         before = carries[-1].memory
@@ -70,15 +71,35 @@ def _run(graph, params, tokens):
             weights = outputs.trace.read.weights[0] / config.num_heads
             read = by_token(before, weights, length)
         if model.copy_gate is not None:
-            query = pointer_query(cell, config, carries[-1].hidden)
-            weights, _, live = point(config, cell["memory"], query, after, None)
-            share = jax.nn.sigmoid(model.copy_gate(features[0, 0])[0])
-            weights = share * weights / jnp.maximum(live.sum(), 1)
+            weights = copy_weights(model, carries[-1], features[0, 0])
             copied = by_token(after, weights, length)
         held = by_token(after, after.live, length) > 0
         return carries, (held, read, copied)
 
     return jax.lax.scan(turn, model.initialize_carry(1), tokens)[1]
+
+
+def copy_weights(
+    model: LanguageModel, carry: Carry, features: Array, source: Source | None = None
+) -> Array:
+    """How probable it is that each slot, then each source token, is copied next.
+
+    Args:
+      model: with a copy head.
+      carry: of its last layer, after the step; of one row.
+      features: `[D]`, after the step.
+      source: the source bank of the last layer, if it reads one.
+
+    Returns:
+      `[1, G, Rg, n]`; the sum is the share of the copy head.
+    """
+    assert model.copy_gate is not None
+    layer = model.blocks[-1].recurrence
+    cell = as_arrays(layer.params)
+    query = pointer_query(cell, layer.config, carry.hidden)
+    weights, _, live = point(layer.config, cell["memory"], query, carry.memory, source)
+    share = jax.nn.sigmoid(model.copy_gate(features)[0])
+    return share * weights / jnp.maximum(live.sum(), 1)
 
 
 def by_token(memory: Memory, of_slots: Array, length: int) -> Array:

@@ -228,6 +228,9 @@ def _cut(
     else:
         for members in by_kind.values():
             start = len(members) - math.ceil(part * len(members))
+            # Not through examples that go on from each other.
+            while 0 < start < len(members) and members[start].news is not None:
+                start -= 1
             cut += members[start:]
             del members[start:]
     return [each for members in by_kind.values() for each in members], cut

@@ -59,11 +59,12 @@ class Chat:
         self._rng = jax.random.key(seed)
         self._longest = trained.run.config.search.max_length
         config = trained.run.config
-        # What the arrays of a state mean.
+        # What the arrays of a state mean depends on the weights that made them.
         self._about = {
             "model": asdict(config.model),
-            "tokenizer": trained.run.tokenizer.to_json(),
-            "checkpoint": trained.about["commit"],
+            "seed": config.seed,
+            "text": trained.about["text"]["sha256"],
+            "step": trained.step,
         }
         self._begun = _State(model.decoder.initialize_carry(1), ())
         self._state, self._branches = self._begun, dict[str, _State]()
