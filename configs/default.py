@@ -117,6 +117,8 @@ def get_config() -> ConfigDict:
     encoder.num_slots = 0
     # A word is known by what follows it too.
     encoder.bidirectional = True
+    # Of a loss that keeps the copy head from saying one thing twice; 0 has none.
+    encoder.coverage = 0.0
 
     # Only for examples: how targets are searched.
     config.search = search = ConfigDict()
@@ -174,6 +176,7 @@ def make_plain(config: ConfigDict, hidden_dim: int) -> None:
     config.model.hidden_dim = hidden_dim
     config.model.num_slots = 0
     config.model.copy = False
+    config.encoder.coverage = 0.0
 
 
 def make_tiny(config: ConfigDict) -> None:

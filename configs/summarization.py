@@ -41,6 +41,7 @@ def get_config(mode: str = "") -> ConfigDict:
     model.num_slots = 32
     model.read = True
     model.dropout = 0.3
+    encoder.coverage = 1.0
     optimizer.learning_rate = 2e-3
     optimizer.warmup_steps = 200
     config.search.max_length = 30

@@ -38,6 +38,7 @@ CONFIGS = {
     "salience": SALIENCE,
     "blocks": replace(SALIENCE, num_blocks=2),
     "source": replace(FIFO, source=True),
+    "covered": replace(FIFO, num_blocks=2, source=True, copy=True, coverage=True),
     "pointed": replace(SALIENCE, copy=True, read=False, key_from=("input", "current")),
     "selective": replace(
         LSTM,
@@ -52,8 +53,8 @@ CONFIGS = {
 # With these the memories overflow, and refuse where they can.
 SEEDS = {
     "lstm": 4, "fifo": 2, "copy": 1, "ordered": 6, "salience": 6, "blocks": 0,
-    "source": 11, "pointed": 7, "selective": 10, "read least": 8, "top_k": 12,
-    "gated": 3, "matrix": 5,
+    "source": 11, "covered": 13, "pointed": 7, "selective": 10, "read least": 8,
+    "top_k": 12, "gated": 3, "matrix": 5,
 }  # fmt: skip
 REFUSING = ("salience", "blocks", "pointed", "selective", "top_k", "gated")
 BACKENDS = ("loop", "scan", "rollback", "remat")
@@ -62,7 +63,7 @@ BACKENDS = ("loop", "scan", "rollback", "remat")
 def backends_of(name):
     """Each of the first; of the others, which take long, the one of a training run."""
     last = dict.fromkeys(("selective", "read least", "top_k"), ["rollback"])
-    last |= {"gated": ["remat"], "matrix": ["remat"]}
+    last |= {"gated": ["remat"], "matrix": ["remat"], "covered": ["scan", "rollback"]}
     return last.get(name, BACKENDS)
 
 
@@ -76,6 +77,7 @@ PADDING = {
     "hidden": 3.0,
     "copy": 3.0,
     "live": True,
+    "repeated": 3.0,
 }
 # Where the steps of a row may stand when there are more places than steps.
 PLACES = (
@@ -119,6 +121,8 @@ def compiled(config, backend, unroll):
             results = {"carry": carry, "hidden": ys}
             if isinstance(ys, core.Outputs):
                 results |= {"hidden": ys.hidden, "copy": ys.copy, "live": ys.copy_live}
+                if config.coverage:
+                    results["repeated"] = ys.repeated
             return partition(results)
 
         results, pull_back, others = jax.vjp(forward, floats, has_aux=True)
@@ -142,7 +146,7 @@ def make(name):
     tags = rng.integers(0, 3, size=(LENGTH, BATCH)).astype(np.int32)
     given = {
         "params": jax.tree.map(lambda at: 0.6 * rng.normal(size=at.shape), shapes),
-        "carry": core.init_carry(config, BATCH),
+        "carry": core.init_carry(config, BATCH, source_length=2),
         "xs": rng.normal(size=(LENGTH, BATCH, config.input_dim)),
         "valid": TIME < np.array([1, 2, SLOTS + 1]),
         "reset": np.zeros((LENGTH, BATCH), bool),
@@ -165,10 +169,12 @@ def make(name):
         bank = (2, BATCH, config.num_heads)
         keys, values = rng.normal(size=(*bank, 3)), rng.normal(size=(*bank, 2))
         valid = np.array([[True, True, False], [True, False, True]])
-        given["source"] = core.fill(keys, values, valid=valid)
+        given["source"] = core.fill(keys, values, tags=tags[:2], valid=valid)
     if config.copy:
         given["targets"] = np.roll(tags, 1)
         weights |= {"copy": weighting((LENGTH, BATCH)), "live": None}
+    if config.coverage:
+        weights["repeated"] = weighting((LENGTH, BATCH))
     start = execute(config, "scan", given, weights)["carry"]
     given |= {"carry": start, "valid": np.ones((LENGTH, BATCH), bool)}
     return given, weights
@@ -255,7 +261,7 @@ def packed_and_apart(run, config, given, weights):
     packed = run(given | {"reset": cut == TIME}, weights)
     nothing = jax.tree.map(np.zeros_like, weights["carry"])
     first = run(only(given, TIME < cut), weights | {"carry": nothing})
-    fresh = {"carry": core.init_carry(config, BATCH)}
+    fresh = {"carry": core.init_carry(config, BATCH, source_length=2)}
     second = run(only(given, cut <= TIME) | fresh, weights)
     return packed, added([first, second])
 

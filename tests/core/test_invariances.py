@@ -156,7 +156,10 @@ def test_a_row_alone_and_token_by_token(name, x64):
             carry, y = step_alone(given["params"], config, carry, x, tag, **beside)
             np.testing.assert_allclose(y[0], whole["hidden"][time, row], **EXACT)
             if config.copy:
-                probabilities, live = point(given["params"], config, carry, 3)
+                source = beside.get("source")
+                carry, probabilities, live = point(
+                    given["params"], config, carry, 3, source=source
+                )
                 copied = probabilities[0, given["targets"][time, row]]
                 np.testing.assert_allclose(copied, whole["copy"][time, row], **EXACT)
                 assert live[0] == whole["live"][time, row]
@@ -280,7 +283,7 @@ def test_the_carry_keeps_its_types(name, dtype, x64):
     start = jax.eval_shape(
         lambda: {
             "params": core.init_params(jax.random.key(0), config),
-            "carry": core.init_carry(config, BATCH),
+            "carry": core.init_carry(config, BATCH, source_length=2),
             "xs": jnp.zeros(shape, dtype),
         }
     )

@@ -27,6 +27,7 @@ CONFIGS = {
     ),
     "no memory": Seq2SeqConfig(replace(DECODER, num_slots=0), 10),
     "no copies": Seq2SeqConfig(replace(DECODER, copy=False), 10),
+    "covered": Seq2SeqConfig(replace(DECODER, coverage=True), 10),
 }
 STREAM = ModelConfig(8, 12, key_dim=4, num_slots=9, read=False, copy=True, dropout=0.2)
 every_config = pytest.mark.parametrize("name", [*CONFIGS, "single stream"])
@@ -44,9 +45,13 @@ def make(name="both ways", seed=0):
 
 
 @nnx.jit
-def log_probs(model, source, valid, tokens, targets, rng=None):
+def predict(model, source, valid, tokens, targets, rng=None):
     encoded = model.encode(source, valid, rng)
-    return model.predict(encoded, tokens, targets, rng=rng).log_probs
+    return model.predict(encoded, tokens, targets, rng=rng)
+
+
+def log_probs(*given, **named):
+    return predict(*given, **named).log_probs
 
 
 @pytest.mark.parametrize("name", ["both ways", "deep", "single stream"])
@@ -79,6 +84,15 @@ def test_steps_say_what_predict_says(name):
     assert step._cache_size() == 1
 
 
+def test_coverage_says_how_much_is_pointed_at_again():
+    """Of a source of one word: the weight that it got, all but the first time."""
+    alone = SOURCE[1:, :1], VALID[1:, :1], TOKENS[1:], TARGET[1:]
+    repeated = predict(make("covered"), *alone).repeated
+    assert repeated.shape == (1, 4) and repeated[0, 0] == 0
+    assert (repeated[0, 1:] > 0).all() and (repeated <= 1).all()
+    assert predict(make(), *alone).repeated is None
+
+
 def test_only_the_copy_head_says_what_the_vocabulary_has_not():
     copies, cannot = make(), make("no copies")
     said = log_probs(copies, SOURCE, VALID, TOKENS, TARGET)
@@ -101,7 +115,7 @@ def test_what_comes_later_is_not_seen():
     assert (changed[:, 3] != said[:, 3]).all()
 
 
-@pytest.mark.parametrize("name", ["both ways", "deep", "no memory", "single stream"])
+@pytest.mark.parametrize("name", ["deep", "no memory", "covered", "single stream"])
 def test_every_parameter_is_learned(name):
     model = make(name)
     graph, params = nnx.split(model, nnx.Param)

@@ -15,7 +15,10 @@ from wmlstm_jax.models import Seq2Seq, SingleStream
 from wmlstm_jax.training import train
 from wmlstm_jax.training.checkpoints import Checkpoints
 from wmlstm_jax.training.datasets import ExampleData
+from wmlstm_jax.training.losses import LanguageLoss
 from wmlstm_jax.training.run import Evaluator, build
+from wmlstm_jax.training.sharding import put_batch
+from wmlstm_jax.training.steps import make_train_step
 from wmlstm_jax.training.trained import load
 
 
@@ -112,6 +115,30 @@ def test_a_longer_answer_is_not_read_out(pairs):
         build(config).data.batches("train")
     with pytest.raises(ValueError, match="of the model itself; set encoder.num_layers"):
         replace(encoder, num_layers=1)
+
+
+def test_coverage_is_trained_on(pairs):
+    """And only then the pointer knows what it was told."""
+    found = {}
+    for weight in (0.0, 1.0, 1e3):
+        config = replace(pairs, encoder=replace(pairs.encoder, coverage=weight))
+        run = build(config)
+        loss = LanguageLoss(config.vocab_share, config.encoder.coverage)
+        step = make_train_step(
+            run.objective, run.graph, run.optimizer, run.mesh, run.template, loss
+        )
+        batch = put_batch(run.data.batches("train")[0], run.mesh)
+        _, found[weight] = step(run.first_state(), batch)
+    np.testing.assert_allclose(found[1.0].loss, found[0.0].loss, rtol=1e-6)
+    assert found[1e3].grad_norm > 10 * found[1.0].grad_norm > 0
+    with pytest.raises(
+        ValueError, match="encoder.coverage is 1.0; it must be 0 without"
+    ):
+        replace(pairs.encoder, coverage=1.0, num_layers=0)
+    alone = replace(pairs, model=replace(pairs.model, copy=False))
+    covered = replace(alone, encoder=replace(pairs.encoder, coverage=1.0))
+    with pytest.raises(ValueError, match="coverage is True; it must be False unless"):
+        build(covered)
 
 
 def test_no_encoder_is_one_stream(pairs):

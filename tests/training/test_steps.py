@@ -8,6 +8,7 @@ import pytest
 from jax.sharding import AxisType
 
 from wmlstm_jax.training.config import MeshConfig
+from wmlstm_jax.training.losses import LanguageLoss
 from wmlstm_jax.training.run import Evaluator, build
 from wmlstm_jax.training.sharding import make_mesh, put_batch, shard_of
 from wmlstm_jax.training.steps import make_train_step
@@ -30,7 +31,7 @@ def first_step(run, mesh, change=lambda state: state):
         run.optimizer,
         mesh,
         run.template,
-        run.config.vocab_share,
+        LanguageLoss(run.config.vocab_share),
     )
     state, metrics = step(state, batch)
     return before, jax.device_get(state._replace(rng=None)), jax.device_get(metrics)

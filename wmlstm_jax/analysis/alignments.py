@@ -111,8 +111,8 @@ def _run(graph, params, source, tokens):
         if config.reads and bank is not None:
             read = outputs.trace.read.source_weights[0, 0].mean(0)
         if decoder.copy_gate is not None:
-            weights = copy_weights(decoder, carries[-1], features[0, 0], bank)
-            memory = carries[-1].memory
+            last, weights = copy_weights(decoder, carries[-1], features[0, 0], bank)
+            carries, memory = (*carries[:-1], last), last.memory
             slots = 0 if memory is None else memory.tags.shape[-1]
             if bank is not None:
                 copied = weights[0, :, :, slots:].sum((0, 1))

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from wmlstm_jax.core import Carry, Memory, Source
-from wmlstm_jax.core.pointer import point, pointer_query
+from wmlstm_jax.core.pointer import point, pointer_logits, pointer_query
 from wmlstm_jax.models import LanguageModel
 from wmlstm_jax.nn.layer import as_arrays
 from wmlstm_jax.training.trained import Trained, language_model_of
@@ -71,7 +71,7 @@ def _run(graph, params, tokens):
             weights = outputs.trace.read.weights[0] / config.num_heads
             read = by_token(before, weights, length)
         if model.copy_gate is not None:
-            weights = copy_weights(model, carries[-1], features[0, 0])
+            _, weights = copy_weights(model, carries[-1], features[0, 0])
             copied = by_token(after, weights, length)
         held = by_token(after, after.live, length) > 0
         return carries, (held, read, copied)
@@ -81,7 +81,7 @@ def _run(graph, params, tokens):
 
 def copy_weights(
     model: LanguageModel, carry: Carry, features: Array, source: Source | None = None
-) -> Array:
+) -> tuple[Carry, Array]:
     """How probable it is that each slot, then each source token, is copied next.
 
     Args:
@@ -91,15 +91,19 @@ def copy_weights(
       source: the source bank of the last layer, if it reads one.
 
     Returns:
-      `[1, G, Rg, n]`; the sum is the share of the copy head.
+      The carry, whose coverage knows where the pointer was; and `[1, G, Rg, n]`, the
+      sum of which is the share of the copy head.
     """
     assert model.copy_gate is not None
     layer = model.blocks[-1].recurrence
-    cell = as_arrays(layer.params)
-    query = pointer_query(cell, layer.config, carry.hidden)
-    weights, _, live = point(layer.config, cell["memory"], query, carry.memory, source)
+    cell, config = as_arrays(layer.params), layer.config
+    query, scalars = pointer_query(cell, config, carry.hidden), cell["memory"]
+    logits, _ = pointer_logits(config, scalars, query, carry.memory, source)
+    weights, live, on_source = point(scalars, logits, carry.coverage)
+    if carry.coverage is not None:
+        carry = carry._replace(coverage=carry.coverage + on_source)
     share = jax.nn.sigmoid(model.copy_gate(features)[0])
-    return share * weights / jnp.maximum(live.sum(), 1)
+    return carry, share * weights / jnp.maximum(live.sum(), 1)
 
 
 def by_token(memory: Memory, of_slots: Array, length: int) -> Array:

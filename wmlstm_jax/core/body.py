@@ -35,7 +35,7 @@ from wmlstm_jax.core.loop_types import (
     StepInputs,
 )
 from wmlstm_jax.core.params import projection_sizes
-from wmlstm_jax.core.pointer import copy_probability, point
+from wmlstm_jax.core.pointer import Pointed, point_at_target, pointer_logits
 from wmlstm_jax.core.reading import match_keys, mix_values
 from wmlstm_jax.core.types import SCORES, Array, Carry, Memory
 
@@ -146,12 +146,25 @@ def before(config: CellConfig, scalars: Scalars, pending: Pending, late: Parts):
     )
 
 
-def point_at(config, scalars: Scalars, late: Parts, memory, target: Array):
-    """The probability that the pointer of the step before gives its target."""
+def point_at(
+    config: CellConfig,
+    scalars: Scalars,
+    late: Parts,
+    memory: Memory | None,
+    target: Array,
+    coverage: Array | None,
+    asked: Array | None,
+) -> tuple[Pointed, Array | None]:
+    """What the pointer of the step before says of its target, and the coverage after.
+
+    `asked [B]` says where that step was valid; only coverage looks at it.
+    """
     assert scalars.copy_bias is not None
     vector = late["current_copy"] + scalars.copy_bias
-    weights, tags, live = point(config, scalars.memory, vector, memory, scalars.source)
-    return copy_probability(weights, tags, target), live
+    logits, tags = pointer_logits(
+        config, scalars.memory, vector, memory, scalars.source
+    )
+    return point_at_target(scalars.memory, logits, tags, target, coverage, asked)
 
 
 def after(
@@ -182,13 +195,15 @@ def after(
     Returns:
       The state and memory after this step, whose request is pending, and the outputs.
     """
-    copy = copy_live = seen = None
+    pointed, coverage, seen = None, state.coverage, None
     if inputs.target is not None:
-        copy, copy_live = point_at(config, scalars, late, memory, inputs.target)
+        pointed, coverage = point_at(
+            config, scalars, late, memory, inputs.target, coverage, inputs.asked
+        )
     hidden, cell = state.hidden, state.cell
     if inputs.reset is not None:
-        carry = empty_carry(Carry(hidden, cell, memory), inputs.reset)
-        hidden, cell, memory = carry
+        carry = empty_carry(Carry(hidden, cell, memory, coverage), inputs.reset)
+        hidden, cell, memory, coverage = carry
     gates, read, modes = parts["gates"], None, None
     if config.reads:
         query = make_query(config, scalars.memory, parts["query"], parts.get("modes"))
@@ -213,9 +228,10 @@ def after(
         hidden=hidden,
         cell=jnp.where(keep, new_cell, cell),
         pending=_request_later(config, scalars, inputs, parts),
+        coverage=coverage,
     )
     trace = (read, squashed, modes) if traced else None
-    return state, memory, Emitted(hidden, seen, copy, copy_live, trace)
+    return state, memory, Emitted(hidden, seen, pointed, trace)
 
 
 def _request_later(config, scalars, inputs, parts):

@@ -22,15 +22,17 @@ from wmlstm_jax.core.equations import (
 from wmlstm_jax.core.types import SCORES, Array, Carry, Source
 
 
-def init_carry(config: CellConfig, batch_size: int) -> Carry:
+def init_carry(config: CellConfig, batch_size: int, source_length: int = 0) -> Carry:
     """The state before the first token: zeros, and an empty memory.
 
     Args:
       config: the settings.
       batch_size: B, at least 1.
+      source_length: S, of the source bank; only coverage has it.
 
     Returns:
-      `hidden [B, H]`, `cell [B, H]`, `memory`; every leaf leads with B.
+      `hidden [B, H]`, `cell [B, H]`, `memory`, and with `config.coverage` also
+      `coverage [B, G, S]`; every leaf leads with B.
     """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(
@@ -40,7 +42,11 @@ def init_carry(config: CellConfig, batch_size: int) -> Carry:
     shape = batch_size, config.hidden_dim
     # Each of its own: a buffer that stands twice in a carry cannot be donated.
     hidden, cell = (jnp.zeros(shape, config.state_dtype) for _ in range(2))
-    return Carry(hidden, cell, config.memory.init(config, batch_size))
+    memory, coverage = config.memory.init(config, batch_size), None
+    if config.coverage:
+        covered = batch_size, config.num_blocks, source_length
+        coverage = jnp.zeros(covered, config.state_dtype)
+    return Carry(hidden, cell, memory, coverage)
 
 
 def step(
@@ -81,7 +87,7 @@ def step(
     tag = jnp.full(batch, -1) if tag is None else tag
     x = jnp.where(valid[:, None], x, 0)
     carry = sanitize(carry if reset is None else empty_carry(carry, reset))
-    hidden, cell, memory = carry
+    hidden, cell, memory, coverage = carry
 
     def project(to):
         total = params["bias"][to]
@@ -123,6 +129,9 @@ def step(
         memory, _ = config.memory.write(memory, request)
     keep = valid[:, None]
     new_carry = Carry(
-        jnp.where(keep, new_hidden, hidden), jnp.where(keep, new_cell, cell), memory
+        jnp.where(keep, new_hidden, hidden),
+        jnp.where(keep, new_cell, cell),
+        memory,
+        coverage,
     )
     return new_carry, jnp.where(keep, new_hidden + beside, 0)

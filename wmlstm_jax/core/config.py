@@ -36,6 +36,8 @@ class CellConfig:
       copy: the cell has a pointer for a copy head.
       readout: the cell has a query for reading the final memory.
       source: the cell also reads a source bank.
+      coverage: the pointer is told how much of its weight each source token had before
+        (See et al. 2017, "Get to the point", section 2.3).
       forget_bias: added to the forget gate at the start.
       read_scale: the start of the learned scale on each head's read; 0 starts as an
         LSTM.
@@ -62,6 +64,7 @@ class CellConfig:
     copy: bool = False
     readout: bool = False
     source: bool = False
+    coverage: bool = False
     forget_bias: float = 1.0
     read_scale: float = 1.0
     cap_input_gate: bool = False
@@ -92,6 +95,8 @@ class CellConfig:
         for field in ("copy", "readout"):
             if getattr(self, field) and not self.holds:
                 _refuse(field, True, "False where there are no slots and no source")
+        if self.coverage and not (self.copy and self.source):
+            _refuse("coverage", True, "False unless a pointer (copy) sees a source")
         if self.holds and not (self.read or self.copy):
             _refuse("read", False, "True unless there is a pointer (copy)")
         ranked = self.memory.num_slots > 0 and self.memory.policy.ranks_by_reads

@@ -82,6 +82,10 @@ def check_unroll(
     if not isinstance(unroll, int) or unroll < 1:
         _refuse("unroll", unroll, "an integer of at least 1", "value")
     _check_source(config, source, batch)
+    if config.coverage and carry.coverage is not None and source is not None:
+        wanted = (batch, config.num_blocks, source.tags.shape[1])
+        if carry.coverage.shape != wanted:
+            _refuse("carry.coverage", carry.coverage.shape, f"[B, G, S] = {wanted}")
     check_carry(config, carry, batch)
     check_params(config, params)
 
@@ -111,6 +115,12 @@ def check_carry(config: CellConfig, carry: Carry, batch: int) -> None:
         dtype = getattr(carry, name).dtype
         if dtype != config.state_dtype:
             _refuse(f"carry.{name}", dtype, str(config.state_dtype), "dtype")
+    if (carry.coverage is not None) != config.coverage:
+        raise ValueError(
+            f"unroll: carry.coverage is {'None' if config.coverage else 'given'} and"
+            f" CellConfig.coverage is {config.coverage}; the carry must come from"
+            " init_carry with this configuration."
+        )
     slots = config.memory.num_slots
     if (carry.memory is None) != (slots == 0):
         raise ValueError(

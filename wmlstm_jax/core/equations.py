@@ -161,7 +161,13 @@ def empty_carry(carry: Carry, rows: Array) -> Carry:
         jnp.where(rows[:, None], 0, carry.hidden),
         jnp.where(rows[:, None], 0, carry.cell),
         None if memory is None else empty_rows(memory, rows),
+        empty_coverage(carry.coverage, rows),
     )
+
+
+def empty_coverage(coverage: Array | None, rows: Array) -> Array | None:
+    """The coverage with nothing pointed at in the rows where `rows [B]` is True."""
+    return None if coverage is None else jnp.where(rows[:, None, None], 0, coverage)
 
 
 def sanitize(carry: Carry) -> Carry:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from wmlstm_jax.core.pointer import Pointed
 from wmlstm_jax.core.types import Array, Source
 
 Parts = dict[str, Array]
@@ -35,6 +36,7 @@ class StepInputs(NamedTuple):
     tag: Array  # [B] int32
     reset: Array | None  # [B] bool
     target: Array | None  # [B] int32: of the step before, whose write comes first
+    asked: Array | None = None  # [B] bool: the step before was valid, with coverage
 
 
 class Pending(NamedTuple):
@@ -52,6 +54,7 @@ class State(NamedTuple):
     hidden: Array  # [B, H]
     cell: Array  # [B, H]
     pending: Pending | None  # None without slots
+    coverage: Array | None = None  # [B, G, S], as in `Carry`
 
 
 class Products(NamedTuple):
@@ -78,7 +81,6 @@ class Emitted(NamedTuple):
 
     hidden: Array  # [B, H]
     seen: Array | None  # [B, R*W]: what the read gave
-    copy: Array | None  # [B, G]: of the step before
-    copy_live: Array | None  # [B, G] bool
+    pointed: Pointed | None  # of the step before
     trace: Any  # (read, gates, modes) when traced
     write: Write | None = None  # of the step before, by the backends that hold it back

@@ -67,10 +67,10 @@ def init_params(rng: Array, config: CellConfig) -> dict:
       `input[to] [D, G, out]`; `hidden[to]`, `current[to]`, `final[to] [G, Hg, out]`;
       `read[to] [G, Rg*W, out]`, `bias[to] [G, out]`, and `memory` with `sharpness`,
       `read_scale [R]`, with `null_logit [R]`, `decay [G]`, `routing [G]`,
-      `copy_sharpness [R]` and `readout_sharpness [R]` where they apply. Gates are in
-      the order input, forget, candidate, output. Without memory and source only the
-      `gates` exist: an LSTM. What only reads need is missing where `config.read` is
-      False.
+      `copy_sharpness [R]`, `coverage [R]` and `readout_sharpness [R]` where they apply.
+      Gates are in the order input, forget, candidate, output. Without memory and source
+      only the `gates` exist: an LSTM. What only reads need is missing where
+      `config.read` is False.
     """
     groups, dtype = config.num_blocks, config.state_dtype
     hidden = config.hidden_dim // groups
@@ -143,6 +143,8 @@ def _init_memory(config, dtype):
         memory["routing"] = jnp.full(groups, one, dtype)
     if config.copy:
         memory["copy_sharpness"] = jnp.full(heads, COPY_START, dtype)
+    if config.coverage:
+        memory["coverage"] = jnp.zeros(heads, dtype)
     if config.readout:
         memory["readout_sharpness"] = jnp.full(heads, one, dtype)
     return memory

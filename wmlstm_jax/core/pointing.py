@@ -11,12 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from wmlstm_jax.core.config import CellConfig
-from wmlstm_jax.core.equations import address, make_request, project_groups
+from wmlstm_jax.core.equations import (
+    address,
+    empty_coverage,
+    make_request,
+    project_groups,
+)
 from wmlstm_jax.core.loop_types import Parts, Scalars, Write
 from wmlstm_jax.core.memories import empty_rows
 from wmlstm_jax.core.pieces import fold, piece_length, unfold
-from wmlstm_jax.core.pointer import copy_probability, point
-from wmlstm_jax.core.reading import match_keys
+from wmlstm_jax.core.pointer import Pointed, point_at_target, pointer_logits
 from wmlstm_jax.core.types import SCORES, Array, Memory
 from wmlstm_jax.core.window import end_of, match_all, open_window, view
 
@@ -31,7 +35,8 @@ def point_at_all(
     memory: Memory | None,
     write: Write | None,
     marks: tuple[Array, Array, Array | None, Array],
-) -> tuple[Memory | None, tuple[Array, Array]]:
+    coverage: Array | None,
+) -> tuple[Memory | None, Array | None, Pointed]:
     """What the pointer of each step says of its target.
 
     Args:
@@ -42,16 +47,20 @@ def point_at_all(
       write: where the request of each step went, leaves lead with T; None where they
         are still to be written: no step reads them.
       marks: valid, tag, reset, target: `[T, B]` each.
+      coverage: before the first step, or None.
 
     Returns:
-      The memory after the last step, where it was this that wrote it. And the
-      probability of the target by group, and whether there was something to point at,
-      `[T, B, G]`.
+      The memory after the last step, where it was this that wrote it; the coverage
+      after it; and what the pointer said, leaves `[T, B, G]`.
     """
     valid, tag, reset, target = marks
     if memory is None:
-        aim = functools.partial(_aim, config, scalars, None)
-        return None, jax.vmap(aim)(parts["copy"], target)
+        meet = functools.partial(
+            pointer_logits, config, scalars.memory, memory=None, source=scalars.source
+        )
+        met = jax.vmap(meet)(parts["copy"])
+        coverage, said = _aim(scalars, coverage, met, (target, reset, valid))
+        return None, coverage, said
     after = None
     if write is None:
         after, write = _write_all(config, scalars, parts, memory, marks)
@@ -61,18 +70,20 @@ def point_at_all(
     clock = write.clock + valid.astype(jnp.int32)
     length = valid.shape[0]
     piece = piece_length(length, PIECE)
-    steps = fold((parts, write, valid, tag, epoch, clock, target), piece)
+    steps = fold((parts, write, valid, tag, reset, epoch, clock, target), piece)
     run_piece = functools.partial(_point_in_piece, config, scalars)
     # Values, and what only reads look at, stay behind.
     memory = memory._replace(values=None, usage=None, weights=None)
     if piece == length:  # Outside of a loop, XLA spreads what it fuses over threads.
-        end, said = run_piece(memory, jax.tree.map(lambda leaf: leaf[0], steps))
+        only = jax.tree.map(lambda leaf: leaf[0], steps)
+        (end, coverage), said = run_piece((memory, coverage), only)
     else:
-        end, said = jax.lax.scan(jax.checkpoint(run_piece), memory, steps)
+        start = (memory, coverage)
+        (end, coverage), said = jax.lax.scan(jax.checkpoint(run_piece), start, steps)
         said = jax.tree.map(lambda leaf: unfold(leaf)[:length], said)
     if after is not None:
         after = after._replace(keys=end.keys, salience=end.salience)
-    return after, said
+    return after, coverage, said
 
 
 def _write_all(config, scalars, parts, memory, marks):
@@ -136,21 +147,30 @@ def pointer_parts(
     return parts
 
 
-def _point_in_piece(config, scalars, memory, steps):
-    """Points at every step of a piece, and goes on to the memory after it."""
-    parts, write, valid, tag, epoch, clock, target = steps
+def _point_in_piece(config, scalars, start, steps):
+    """Points at every step of a piece, and goes on to memory and coverage after it."""
+    memory, coverage = start
+    parts, write, valid, tag, reset, epoch, clock, target = steps
     requests = _requests(config, scalars, parts, tag, valid)
     window = open_window(config, memory, write, requests, epoch)
     ask = functools.partial(address, config, sharpness=scalars.memory["copy_sharpness"])
     products = match_all(window, jax.vmap(ask)(parts["copy"]))
 
-    def one(vector, target, product, owner, epoch, clock):
+    def meet(vector, product, owner, epoch, clock):
         rows = {"epoch": epoch, "clock": clock}
         held = view(window, False, rows, owner, window.salience)
-        return _aim(config, scalars, held, vector, target, keys=lambda *_: product)
+        return pointer_logits(
+            config,
+            scalars.memory,
+            vector,
+            held,
+            scalars.source,
+            keys=lambda *_: product,
+        )
 
-    said = jax.vmap(one)(parts["copy"], target, products, window.owner, epoch, clock)
-    return end_of(window, epoch[-1], clock[-1]), said
+    met = jax.vmap(meet)(parts["copy"], products, window.owner, epoch, clock)
+    coverage, said = _aim(scalars, coverage, met, (target, reset, valid))
+    return (end_of(window, epoch[-1], clock[-1]), coverage), said
 
 
 def _requests(config, scalars, parts, tag, valid):
@@ -171,8 +191,23 @@ def _requests(config, scalars, parts, tag, valid):
     return jax.vmap(request)(parts["key"], scores, tag, valid)
 
 
-def _aim(config, scalars, memory, vector, target, *, keys=match_keys):
-    weights, tags, live = point(
-        config, scalars.memory, vector, memory, scalars.source, keys=keys
-    )
-    return copy_probability(weights, tags, target), live
+def _aim(scalars, coverage, met, marks):
+    """Points at each step: all at once, or one after another where the last counts."""
+    logits, tags = met
+    if coverage is None:
+
+        def aim(logits, tags, target):
+            return point_at_target(scalars.memory, logits, tags, target, None, None)[0]
+
+        return None, jax.vmap(aim)(logits, tags, marks[0])
+
+    def turn(coverage, step):
+        logits, tags, target, reset, valid = step
+        if reset is not None:
+            coverage = empty_coverage(coverage, reset)
+        said, coverage = point_at_target(
+            scalars.memory, logits, tags, target, coverage, valid
+        )
+        return coverage, said
+
+    return jax.lax.scan(turn, coverage, (logits, tags, *marks))

@@ -111,6 +111,8 @@ class Carry(NamedTuple):
     hidden: Array  # [B, H]
     cell: Array  # [B, H]
     memory: Any  # Memory, or None when the capacity is 0
+    coverage: Array | None = None  # [B, G, S]: the weight that the pointer has put on
+    # each source token, where the cell keeps it
 
 
 class Eviction(NamedTuple):
@@ -139,4 +141,5 @@ class Outputs(NamedTuple):
     hidden: Array  # [T, B, H]
     copy: Array | None  # [T, B]: probability that the pointer gives the target
     copy_live: Array | None  # [T, B] bool: there was something to copy
+    repeated: Array | None  # [T, B]: weight put where it had been, with coverage
     trace: Trace | None

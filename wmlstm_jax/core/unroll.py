@@ -14,14 +14,19 @@ from wmlstm_jax.core.body import before, fused_sizes, idle_pending, point_at, sp
 from wmlstm_jax.core.cell import step
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.door import check_unroll, choose_backend
-from wmlstm_jax.core.equations import project_groups, project_input, sanitize
+from wmlstm_jax.core.equations import (
+    empty_coverage,
+    project_groups,
+    project_input,
+    sanitize,
+)
 from wmlstm_jax.core.loop_types import Kernels, Scalars, State, StepInputs, Write
 from wmlstm_jax.core.memories import SlotMemory
 from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.pointer import (
     average_groups,
-    copy_probability,
-    point,
+    point_at_target,
+    pointer_logits,
     pointer_query,
 )
 from wmlstm_jax.core.pointing import point_at_all, pointer_parts
@@ -123,7 +128,7 @@ def unroll(
 
 def _loop(params, config, carry, xs, valid, reset, tags, targets, read_mask, source):
     """The readable way: one `step` after another."""
-    ys, copies = [], []
+    ys, pointed = [], []
     for t in range(xs.shape[0]):
         carry, y = step(
             params,
@@ -139,16 +144,19 @@ def _loop(params, config, carry, xs, valid, reset, tags, targets, read_mask, sou
         ys.append(y)
         if targets is not None:
             query = pointer_query(params, config, carry.hidden)
-            weights, slot_tags, live = point(
-                config, params["memory"], query, carry.memory, source
+            scalars = params["memory"]
+            logits, slot_tags = pointer_logits(
+                config, scalars, query, carry.memory, source
             )
-            copy = copy_probability(weights, slot_tags, targets[t])
-            copies.append((copy, live))
-    copy = copy_live = None
+            said, coverage = point_at_target(
+                scalars, logits, slot_tags, targets[t], carry.coverage, valid[t]
+            )
+            carry = carry._replace(coverage=coverage)
+            pointed.append(said)
+    said = None
     if targets is not None:
-        copy, copy_live = (jnp.stack(part) for part in zip(*copies, strict=True))
-        copy, copy_live = _finish_copy(copy, copy_live, valid)
-    return carry, Outputs(jnp.stack(ys), copy, copy_live, None)
+        said = jax.tree.map(lambda *steps: jnp.stack(steps), *pointed)
+    return carry, _outputs(jnp.stack(ys), said, valid, None)
 
 
 def _compiled(
@@ -170,11 +178,16 @@ def _compiled(
     biases = {to: bias[to] for to in of_loop if to != "key"}
     kernels = Kernels(_fused(inner, params), params["read"].get("gates"), biases)
     # The write of a step comes at the start of the next, and so does its pointer.
-    earlier = None
-    if targets is not None and inner.copy:
-        earlier = jnp.concatenate([jnp.full_like(targets[:1], -1), targets[:-1]])
-    inputs = StepInputs(of_loop, valid, tags, reset, earlier)
-    state = State(carry.hidden, carry.cell, idle_pending(inner, xs.shape[1]))
+    earlier = asked = None
+    in_loop = targets if inner.copy else None
+    if in_loop is not None:
+        earlier = jnp.concatenate([jnp.full_like(in_loop[:1], -1), in_loop[:-1]])
+        if config.coverage:
+            asked = jnp.concatenate([jnp.zeros_like(valid[:1]), valid[:-1]])
+    inputs = StepInputs(of_loop, valid, tags, reset, earlier, asked)
+    pending = idle_pending(inner, xs.shape[1])
+    coverage = None if in_loop is None else carry.coverage
+    state = State(carry.hidden, carry.cell, pending, coverage)
     memory = carry.memory if inner.memory.num_slots else None
     run = traced_scan if traced else _BACKENDS[backend]
     state, memory, emitted = run(
@@ -191,28 +204,30 @@ def _compiled(
         seen = emitted.seen.reshape(-1, emitted.seen.shape[-1])
         ys = ys + project_groups(config, seen, kernel).reshape(ys.shape)
     ys = jnp.where(valid[..., None], ys, 0)
-    copy = copy_live = None
-    if targets is not None:
-        if inner.copy:
-            last = point_at(config, scalars, late, memory, targets[-1])
-            copy, copy_live = _in_their_steps((emitted.copy, emitted.copy_live), last)
-        else:
-            parts = pointer_parts(
-                config, params, projected, reset, carry.hidden, emitted.hidden
-            )
-            write = None
-            if evicted is not None:
-                last = Write(evicted.slots, evicted.weights, evicted.clock)
-                write = _in_their_steps(emitted.write, last)
-                write = jax.tree.map(lambda leaf: leaf[: xs.shape[0]], write)
-            written, (copy, copy_live) = point_at_all(
-                config, scalars, parts, carry.memory, write, marks
-            )
-            memory = written if memory is None else memory
-        copy, copy_live = _finish_copy(copy, copy_live, valid)
-    carry = Carry(state.hidden, state.cell, memory)
+    pointed, coverage = None, carry.coverage
+    if in_loop is not None:
+        last, coverage = point_at(
+            config, scalars, late, memory, in_loop[-1], state.coverage, valid[-1]
+        )
+        pointed = _in_their_steps(emitted.pointed, last)
+    elif targets is not None:
+        parts = pointer_parts(
+            config, params, projected, reset, carry.hidden, emitted.hidden
+        )
+        write = None
+        if evicted is not None:
+            last = Write(evicted.slots, evicted.weights, evicted.clock)
+            write = _in_their_steps(emitted.write, last)
+            write = jax.tree.map(lambda leaf: leaf[: xs.shape[0]], write)
+        written, coverage, pointed = point_at_all(
+            config, scalars, parts, carry.memory, write, marks, coverage
+        )
+        memory = written if memory is None else memory
+    elif reset is not None:
+        coverage = empty_coverage(coverage, reset.any(0))
+    carry = Carry(state.hidden, state.cell, memory, coverage)
     trace = finish_trace(emitted.trace, unwritten, evicted) if traced else None
-    return carry, Outputs(ys, copy, copy_live, trace)
+    return carry, _outputs(ys, pointed, valid, trace)
 
 
 _BACKENDS = {"scan": scan, "remat": remat, "rollback": rollback}
@@ -227,8 +242,10 @@ def _in_the_loop(config, backend):
     if backend != "rollback":
         return config
     if config.reads:
-        return replace(config, copy=False)
-    return replace(config, copy=False, memory=SlotMemory(0), source=False)
+        return replace(config, copy=False, coverage=False)
+    return replace(
+        config, copy=False, coverage=False, memory=SlotMemory(0), source=False
+    )
 
 
 def _in_their_steps(late, final):
@@ -245,7 +262,8 @@ def _fused(config, params):
     return jnp.concatenate([kernels[to] for to in fused_sizes(config)], -1)
 
 
-def _finish_copy(copy, copy_live, valid):
-    """Averages the groups; padding points nowhere."""
-    copy, copy_live = average_groups(copy, copy_live)
-    return jnp.where(valid, copy, 0), copy_live & valid
+def _outputs(ys, pointed, valid, trace):
+    """What the pointer said is averaged over groups."""
+    if pointed is None:
+        return Outputs(ys, None, None, None, trace)
+    return Outputs(ys, *average_groups(pointed, valid), trace)

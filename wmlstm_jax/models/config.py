@@ -68,6 +68,8 @@ class ModelConfig:
     """Whether every layer also reads a source bank."""
     readout: ClassVar[bool] = False
     """Whether the last layer has a query of the final memory."""
+    coverage = False
+    """Whether the copy head is told where it has pointed."""
     embed_dim: int
     hidden_dim: int
     num_layers: int = 1
@@ -116,6 +118,7 @@ class ModelConfig:
             read_scale=self.read_scale,
             copy=self.copy and layer == self.num_layers - 1,
             source=self.source,
+            coverage=self.coverage and layer == self.num_layers - 1,
             readout=self._reads_out(layer),
         )
 
@@ -137,9 +140,13 @@ class DecoderConfig(ModelConfig):
     """A stack that also reads a source bank: read-only slots that an encoder fills.
 
     The copy head points there too.
+
+    Args:
+      coverage: whether it is told where it has pointed, as in `CellConfig`.
     """
 
     source: ClassVar[bool] = True
+    coverage: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class Prediction(NamedTuple):
     log_vocab: Array  # [B, T]: of the output embedding alone, without the copy head;
     # of the unknown word where the vocabulary has not the target
     features: Array  # [B, T, D]: normalised; they meet the output embedding
+    repeated: Array | None = None  # [B, T]: the pointer's weight on what it had copied
+    # before, with coverage
 
 
 class LanguageModel(nnx.Module):
@@ -74,10 +76,11 @@ class LanguageModel(nnx.Module):
         gate = nnx.Linear(config.embed_dim, 1, bias_init=start, rngs=rngs)
         self.copy_gate = gate if config.copy else None
 
-    def initialize_carry(self, batch_size: int) -> Carries:
-        """The state of every layer before the first token of `batch_size` rows."""
+    def initialize_carry(self, batch_size: int, source_length: int = 0) -> Carries:
+        """The state of every layer before the first token; see `init_carry`."""
         return tuple(
-            block.recurrence.initialize_carry(batch_size) for block in self.blocks
+            block.recurrence.initialize_carry(batch_size, source_length)
+            for block in self.blocks
         )
 
     def predict(
@@ -132,7 +135,7 @@ class LanguageModel(nnx.Module):
         gate = self.copy_gate(features)[..., 0]
         said = jnp.where(targets < self.embedding.num_embeddings, log_vocab, NEVER)
         log_probs = mix(said, copied.copy, copied.copy_live, gate)
-        return carries, Prediction(log_probs, log_vocab, features)
+        return carries, Prediction(log_probs, log_vocab, features, copied.repeated)
 
     def embed(self, tokens: Array) -> Array:
         """Tokens `[...]` as vectors `[..., D]`."""
@@ -248,13 +251,14 @@ class LanguageModel(nnx.Module):
         if self.copy_gate is None:
             return carries, log_probs
         last = self.blocks[-1].recurrence
-        copy, live = pointer_distribution(
+        pointed, copy, live = pointer_distribution(
             as_arrays(last.params),
             last.config,
             carries[-1],
             log_probs.shape[-1],
             source=None if sources is None else sources[-1],
         )
+        carries = (*carries[:-1], pointed)
         gate = self.copy_gate(features[:, -1])
         return carries, mix(log_probs, copy, live[:, None], gate)
 

@@ -1,6 +1,6 @@
 """Sequence to sequence: an encoder fills a source bank that a language model reads."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,8 @@ class Seq2SeqConfig:
     @property
     def encoder(self) -> ModelConfig:
         """The settings of the encoder's cells."""
-        settings = asdict(self.decoder) | {
+        of_both = {field.name for field in fields(ModelConfig)}
+        settings = {n: v for n, v in vars(self.decoder).items() if n in of_both} | {
             "hidden_dim": self.encoder_dim,
             "num_layers": self.encoder_layers,
             "num_slots": self.encoder_slots,
@@ -171,7 +172,7 @@ class Seq2Seq(ConditionalModel):
         xs = drop(self.decoder.embed(source), model.dropout, rng, layers)
         states, final = self.encoder(xs, valid, rng)
         carries, sources = [], []
-        empty = self.decoder.initialize_carry(source.shape[0])
+        empty = self.decoder.initialize_carry(*source.shape)
         for carry, start, keys, values in zip(
             empty, self.starts, self.keys, self.values, strict=True
         ):

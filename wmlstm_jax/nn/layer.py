@@ -40,9 +40,9 @@ class WMLSTM(nnx.Module):
         self.config = config
         self.params = as_params(init_params(rngs.params(), config))
 
-    def initialize_carry(self, batch_size: int) -> Carry:
-        """The carry before the first token of `batch_size` rows."""
-        return init_carry(self.config, batch_size)
+    def initialize_carry(self, batch_size: int, source_length: int = 0) -> Carry:
+        """The carry before the first token of `batch_size` rows; see `init_carry`."""
+        return init_carry(self.config, batch_size, source_length)
 
     def __call__(
         self,
@@ -79,10 +79,11 @@ class WMLSTM(nnx.Module):
 
         Returns:
           The carry, and `[B, T, H]`; with `targets` or `trace` an `Outputs`, whose
-          `hidden`, `copy` and `copy_live` are batch-major too.
+          leaves before the trace are batch-major too.
         """
         if carry is None:
-            carry = self.initialize_carry(xs.shape[0])
+            length = 0 if source is None else source.tags.shape[1]
+            carry = self.initialize_carry(xs.shape[0], length)
         params = as_arrays(self.params)
         if weight_mask is not None:
             hidden = params["hidden"]
@@ -104,11 +105,9 @@ class WMLSTM(nnx.Module):
             trace=trace,
         )
         if isinstance(ys, Outputs):
-            return carry, ys._replace(
-                hidden=_swap(ys.hidden),
-                copy=_swap(ys.copy),
-                copy_live=_swap(ys.copy_live),
-            )
+            names = ("hidden", "copy", "copy_live", "repeated")
+            swapped = {name: _swap(getattr(ys, name)) for name in names}
+            return carry, ys._replace(**swapped)
         return carry, _swap(ys)
 
 

@@ -99,6 +99,8 @@ class EncoderConfig:
       hidden_dim: as in `Seq2SeqConfig`, like the two after it.
       num_slots: likewise.
       bidirectional: likewise.
+      coverage: the weight in the loss of pointing where one had pointed; above 0 the
+        copy head also knows where it had (See et al. 2017, "Get to the point").
     """
 
     num_layers: int
@@ -106,9 +108,14 @@ class EncoderConfig:
     hidden_dim: int
     num_slots: int
     bidirectional: bool
+    coverage: float
 
     def __post_init__(self):
-        _require("encoder", self, ("num_layers",), 0)
+        _require("encoder", self, ("num_layers", "coverage"), 0)
+        if self.coverage and not self.num_layers:
+            raise ValueError(
+                f"encoder.coverage is {self.coverage}; it must be 0 without an encoder."
+            )
         if self.readout and self.num_layers:
             raise ValueError(
                 "encoder.readout asks the memory of the model itself; set"

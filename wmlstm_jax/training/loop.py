@@ -9,6 +9,7 @@ import jax
 from wmlstm_jax.metrics import Likelihood
 from wmlstm_jax.training.checkpoints import Checkpoints, claim_workdir
 from wmlstm_jax.training.config import TrainConfig, to_settings
+from wmlstm_jax.training.losses import LanguageLoss
 from wmlstm_jax.training.manifest import write_whole
 from wmlstm_jax.training.progress import Journal, Progress
 from wmlstm_jax.training.provenance import provenance
@@ -82,7 +83,7 @@ def _steps(run: Run, state: TrainState, start, journal, progress):
         run.optimizer,
         run.mesh,
         run.template,
-        config.vocab_share,
+        LanguageLoss(config.vocab_share, config.encoder.coverage),
     )
     pending = []
     data = run.batches("train", start, config.num_steps)

@@ -1,5 +1,7 @@
 """Losses."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 
@@ -8,16 +10,36 @@ from wmlstm_jax.models.language_model import Prediction
 Array = jax.Array
 
 
-def language_loss(said: Prediction, valid: Array, vocab_share: float) -> Array:
-    """Nats per token, `[]`: of the mixture and, by its share, of the vocabulary alone.
+@dataclass(frozen=True)
+class LanguageLoss:
+    """Nats per token: of the mixture and, by its share, of the vocabulary alone.
+
+    With coverage, the pointer's weight where it had been is added (See et al. 2017,
+    "Get to the point", equation 13).
 
     Args:
-      said: what a model says of the targets.
-      valid: `[B, T]` bool.
       vocab_share: in [0, 1].
+      coverage: the weight of that; above 0 only for a model with coverage.
     """
-    mixed, alone = mean_nats(said.log_probs, valid), mean_nats(said.log_vocab, valid)
-    return (1 - vocab_share) * mixed + vocab_share * alone
+
+    vocab_share: float = 0.0
+    coverage: float = 0.0
+
+    def __call__(self, said: Prediction, valid: Array) -> Array:
+        """The loss, `[]`.
+
+        Args:
+          said: what a model says of the targets.
+          valid: `[B, T]` bool.
+        """
+        mixed = mean_nats(said.log_probs, valid)
+        alone = mean_nats(said.log_vocab, valid)
+        loss = (1 - self.vocab_share) * mixed + self.vocab_share * alone
+        if not self.coverage:
+            return loss
+        assert said.repeated is not None
+        repeated = jnp.where(valid, said.repeated, 0).sum() / _count(valid)
+        return loss + self.coverage * repeated
 
 
 def mean_nats(log_probs: Array, valid: Array) -> Array:
@@ -27,5 +49,8 @@ def mean_nats(log_probs: Array, valid: Array) -> Array:
       log_probs: `[B, T]` float, of the targets.
       valid: `[B, T]` bool.
     """
-    total = -jnp.where(valid, log_probs, 0).sum()
-    return total / jnp.maximum(valid.sum(), 1)
+    return -jnp.where(valid, log_probs, 0).sum() / _count(valid)
+
+
+def _count(valid):
+    return jnp.maximum(valid.sum(), 1)

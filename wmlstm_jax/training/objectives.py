@@ -196,7 +196,7 @@ def make_objective(
     if not encoder.num_layers:
         return Turns(model, vocab_size, unknown)
     both = Seq2SeqConfig(
-        DecoderConfig(**vars(model)),
+        DecoderConfig(**vars(model), coverage=encoder.coverage > 0),
         encoder_dim=encoder.hidden_dim,
         encoder_layers=encoder.num_layers,
         encoder_slots=encoder.num_slots,

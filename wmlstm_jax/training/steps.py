@@ -10,7 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from wmlstm_jax.metrics import Likelihood, count_likelihood
-from wmlstm_jax.training.losses import language_loss, mean_nats
+from wmlstm_jax.training.losses import LanguageLoss, mean_nats
 from wmlstm_jax.training.objectives import Batch, Objective
 from wmlstm_jax.training.sharding import replicated, shard_of
 from wmlstm_jax.training.state import TrainState
@@ -32,7 +32,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     state: TrainState,
-    vocab_share: float,
+    loss: LanguageLoss,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
     """Compiles one update; it takes over the buffers of the state given to it.
 
@@ -45,21 +45,21 @@ def make_train_step(
       optimizer: from `make_optimizer`.
       mesh: from `make_mesh`.
       state: a state, or its shapes, to read the structure from.
-      vocab_share: as in `TrainConfig`.
+      loss: what is minimised; the nats of the mixture are what is reported.
     """
 
     def loss_fn(params, carry, batch, rng):
         carry, said = objective.predict(nnx.merge(graph, params), carry, batch, rng)
-        loss = language_loss(said, batch["valid"], vocab_share)
-        return loss, (mean_nats(said.log_probs, batch["valid"]), carry)
+        minimised = loss(said, batch["valid"])
+        return minimised, (mean_nats(said.log_probs, batch["valid"]), carry)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         rng = jax.random.fold_in(state.rng, state.step)
-        (_, (loss, carry)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+        (_, (nats, carry)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params, state.carry, batch, rng
         )
         norm = optax.tree.norm(grads)
-        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        finite = jnp.isfinite(nats) & jnp.isfinite(norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         params, opt_state, carry = jax.tree.map(
@@ -68,7 +68,7 @@ def make_train_step(
             (state.params, state.opt_state, state.carry),
         )
         state = TrainState(state.step + 1, params, opt_state, carry, state.rng)
-        return state, StepMetrics(loss, norm, finite)
+        return state, StepMetrics(nats, norm, finite)
 
     out = (shard_of(state, mesh), replicated(mesh))
     return jax.jit(step, donate_argnums=0, out_shardings=out)
