@@ -2,7 +2,7 @@
 
     python eval.py --workdir=runs/lm [--which=latest]
     python eval.py --workdir=runs/lm --generate="The for statement" --top_p=0.9
-    python eval.py --workdir=runs/lm --inspect=memory.png [--text="The for statement"]
+    python eval.py --workdir=runs/lm --inspect=memory.html [--text="The for statement"]
     python eval.py --workdir=runs/translation --interactive < sentences.txt
 
 The settings are those of the run; a `--config` is only checked against them.
@@ -16,8 +16,7 @@ from absl import flags
 
 from wmlstm_jax.analysis import (
     converse,
-    draw_alignment,
-    draw_text,
+    inspect,
     report,
     score,
     score_table,
@@ -54,12 +53,20 @@ _TOP_P = flags.DEFINE_float(
     "top_p", None, "Draw from the fewest tokens that hold p; by default the config's."
 )
 _SEED = flags.DEFINE_integer("seed", None, "Of the draws; by default the config's.")
-_INSPECT = flags.DEFINE_string("inspect", None, "A picture to draw the memory into.")
+_INSPECT = flags.DEFINE_string(
+    "inspect", None, "A page (.html) or a picture (.png) that shows the memory at work."
+)
 _TEXT = flags.DEFINE_multi_string(
     "text",
     None,
-    "To draw; by default what comes first in validation. Twice where a source is two"
-    " texts, such as a story and a question.",
+    "To look at; by default what is generated, or what comes first in validation. Twice"
+    " where a source is two texts, such as a story and a question.",
+)
+_BESIDE = flags.DEFINE_multi_string(
+    "beside", [], "The workdir of another model, to stand on the same page; repeatable."
+)
+_LAYER = flags.DEFINE_integer(
+    "layer", None, "Of the stack, from 0, to look at; by default the last."
 )
 _INTERACTIVE = flags.DEFINE_bool(
     "interactive", False, "Answer to every line that comes in."
@@ -67,15 +74,19 @@ _INTERACTIVE = flags.DEFINE_bool(
 
 
 def main() -> None:
-    """Flags to tables, texts or a picture."""
+    """Flags to tables, texts or a page."""
     workdir = Path(_WORKDIR.value)
     trained = load(workdir, _WHICH.value)
     if _CONFIG.value is not None:
         claim_workdir(workdir, given_config(_CONFIG))
+    texts = None if _TEXT.value is None else tuple(_TEXT.value)
     if _GENERATE.value is not None:
-        _generate(trained, _GENERATE.value)
+        generated = _generate(trained, _GENERATE.value)
+        texts = texts or (generated,)
     if _INSPECT.value is not None:
-        _inspect(trained, _INSPECT.value)
+        models = [trained, *(load(each, _WHICH.value) for each in _BESIDE.value)]
+        inspect(models, _INSPECT.value, texts, _LAYER.value)
+        print(f"The memory at work: {_INSPECT.value}")
     if _INTERACTIVE.value:
         seed = _chosen(_SEED, trained.run.config.seed)
         sampler = _sampler(trained)
@@ -91,17 +102,6 @@ def _score(trained: Trained, workdir: Path) -> str:
     scores = score(trained, cache_slots=_CACHE.value)
     write_scores(trained, scores, workdir / "eval.json")
     return score_table(scores)
-
-
-def _inspect(trained: Trained, path: str) -> None:
-    """Draws a picture of a text."""
-    texts = _TEXT.value
-    if trained.run.config.task != LANGUAGE_MODELING:
-        draw_alignment(trained, path, None if texts is None else tuple(texts))
-        print(f"The source behind each word: {path}")
-        return
-    draw_text(trained, path, None if texts is None else "\n".join(texts))
-    print(f"The memory at work: {path}")
 
 
 def _chosen(flag: flags.FlagHolder, otherwise: Any) -> Any:
@@ -120,8 +120,8 @@ def _sampler(trained: Trained) -> Sampler:
     )
 
 
-def _generate(trained: Trained, prompt: str) -> None:
-    """Prints a prompt and what follows, as it comes."""
+def _generate(trained: Trained, prompt: str) -> str:
+    """Prints a prompt and what follows, as it comes; returns the text."""
     config = trained.run.config
     pieces = continue_text(
         trained,
@@ -130,11 +130,14 @@ def _generate(trained: Trained, prompt: str) -> None:
         num_tokens=_chosen(_NUM_TOKENS, config.sample.num_tokens),
         seed=_chosen(_SEED, config.seed),
     )
-    first = next(pieces, "")  # Refuses a bad prompt before anything is printed.
-    print(prompt + first, end="", flush=True)
+    # The first piece refuses a bad prompt before anything is printed.
+    text = prompt + next(pieces, "")
+    print(text, end="", flush=True)
     for piece in pieces:
         print(piece, end="", flush=True)
+        text += piece
     print()
+    return text
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ def get_config() -> ConfigDict:
     # embedded text, 512 slots that are only pointed at, seed 0, gave 1.68 bits per byte
     # instead of 1.56.
     config.vocab_share = 0.5
+    # Costs a forward pass for each validation, and one more program to compile.
+    config.watch_memory = True
     # Trains only the model itself, not a plain LSTM beside it.
     config.compare = False
 
@@ -182,6 +184,7 @@ def make_plain(config: ConfigDict, hidden_dim: int) -> None:
 def make_tiny(config: ConfigDict) -> None:
     """Leaves two steps of a tiny model on the embedded text."""
     config.num_steps = config.eval_every = 2
+    config.watch_memory = False
     config.data.source = "embedded"
     if config.task != "language_modeling":
         # Sources with targets, made of the same text.

@@ -156,11 +156,9 @@ def test_a_row_alone_and_token_by_token(name, x64):
             carry, y = step_alone(given["params"], config, carry, x, tag, **beside)
             np.testing.assert_allclose(y[0], whole["hidden"][time, row], **EXACT)
             if config.copy:
-                source = beside.get("source")
-                carry, probabilities, live = point(
-                    given["params"], config, carry, 3, source=source
-                )
-                copied = probabilities[0, given["targets"][time, row]]
+                bank = {"source": beside.get("source")}
+                carry, said, live = point(given["params"], config, carry, 3, **bank)
+                copied = said[0, given["targets"][time, row]]
                 np.testing.assert_allclose(copied, whole["copy"][time, row], **EXACT)
                 assert live[0] == whole["live"][time, row]
             if before is not None:

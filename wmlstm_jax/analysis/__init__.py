@@ -3,14 +3,15 @@
 from wmlstm_jax.analysis.alignments import Alignment, align, draw_alignment
 from wmlstm_jax.analysis.compare import compare
 from wmlstm_jax.analysis.heat_map import draw, draw_text
+from wmlstm_jax.analysis.inspecting import inspect
 from wmlstm_jax.analysis.interactive import converse
-from wmlstm_jax.analysis.memory_use import MemoryUse, look
 from wmlstm_jax.analysis.predictions import Predictions, predict, report
 from wmlstm_jax.analysis.scores import Score, score, score_table, write_scores
+from wmlstm_jax.analysis.traces import MemoryTrace, trace_source, trace_text
 
 __all__ = [
     "Alignment",
-    "MemoryUse",
+    "MemoryTrace",
     "Predictions",
     "Score",
     "align",
@@ -19,10 +20,12 @@ __all__ = [
     "draw",
     "draw_alignment",
     "draw_text",
-    "look",
+    "inspect",
     "predict",
     "report",
     "score",
     "score_table",
+    "trace_source",
+    "trace_text",
     "write_scores",
 ]

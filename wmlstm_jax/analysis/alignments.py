@@ -3,16 +3,13 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from matplotlib.figure import Figure
 
 from wmlstm_jax.analysis.heat_map import TOKEN, draw_weights, save_figure, visible
-from wmlstm_jax.analysis.memory_use import by_token, copy_weights
+from wmlstm_jax.analysis.traces import by_token, held_before, trace_source
 from wmlstm_jax.training.datasets import ExampleData
-from wmlstm_jax.training.speaking import Said, ask, say, vocabulary_of
+from wmlstm_jax.training.speaking import Said, vocabulary_of
 from wmlstm_jax.training.trained import Trained
 
 
@@ -34,18 +31,21 @@ def align(trained: Trained, texts: tuple[str, ...]) -> Alignment:
     Raises:
       ValueError: the model has another task, nothing to look at, or a text is empty.
     """
-    ((_, said),) = say(trained, [ask(trained, texts)])
-    model = trained.run.config.model
-    if not model.copy and not (model.read and _has_bank(trained)):
-        raise ValueError(
-            "the model neither reads nor copies its source word by word; train one with"
-            " model.read or model.copy."
-        )
-    start = vocabulary_of(trained).start
-    tokens = np.concatenate([[start], said.tokens[:-1]]).astype(np.int32)
-    run = jax.jit(_run, static_argnums=0)
-    found = run(trained.run.graph, trained.params, said.encoded.source, tokens)
-    read, copied = jax.device_get(found)
+    said, trace = trace_source(trained, texts)
+    read = copied = None
+    if trained.run.config.encoder.num_layers:
+        if trace.reads is not None and trace.reads.source is not None:
+            read = trace.reads.source.mean(1)
+        copied = None if trace.copies is None else trace.copies.source
+        return Alignment(said, read, copied)
+    # One stream: what is held of the source, while the target is said.
+    assert trace.owners is not None
+    source, length = len(said.encoded.source), len(said.tokens)
+    if trace.reads is not None and trace.reads.slots is not None:
+        read = by_token(trace.reads.slots, held_before(trace))
+        read = read[-length:, :source] / trace.reads.slots.shape[1]
+    if trace.copies is not None and trace.copies.slots is not None:
+        copied = by_token(trace.copies.slots, trace.owners)[-length:, :source]
     return Alignment(said, read, copied)
 
 
@@ -88,36 +88,3 @@ def draw_alignment(
         axes.set(title=f"What is {what}", xlabel="said", ylabel="source")
     save_figure(figure, path)
     return found
-
-
-def _has_bank(trained: Trained) -> bool:
-    return trained.run.config.encoder.num_layers > 0
-
-
-def _run(graph, params, source, tokens):
-    """Reads and copies by source token, `[T, S]` each."""
-    model, length = nnx.merge(graph, params), len(source)
-    carries, sources = model.encode(source[None], jnp.ones((1, length), bool))
-    decoder = model.decoder
-    config = decoder.blocks[-1].recurrence.config
-    bank = None if sources is None else sources[-1]
-
-    def turn(carries, token):
-        token = token[None, None]
-        carries, features, outputs = decoder.features(
-            decoder.embed(token), carries, tags=token, sources=sources, trace=True
-        )
-        read = copied = None
-        if config.reads and bank is not None:
-            read = outputs.trace.read.source_weights[0, 0].mean(0)
-        if decoder.copy_gate is not None:
-            last, weights = copy_weights(decoder, carries[-1], features[0, 0], bank)
-            carries, memory = (*carries[:-1], last), last.memory
-            slots = 0 if memory is None else memory.tags.shape[-1]
-            if bank is not None:
-                copied = weights[0, :, :, slots:].sum((0, 1))
-            elif memory is not None:
-                copied = by_token(memory, weights, length)
-        return carries, (read, copied)
-
-    return jax.lax.scan(turn, carries, tokens)[1]

@@ -7,7 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wmlstm_jax.analysis.memory_use import MemoryUse, look
+from wmlstm_jax.analysis.traces import (
+    MemoryTrace,
+    by_token,
+    held_before,
+    trace_text,
+)
 from wmlstm_jax.training.manifest import writing
 from wmlstm_jax.training.trained import Trained, text_of
 
@@ -28,7 +33,7 @@ def draw_text(trained: Trained, path: str | Path, text: str | None = None) -> No
       text: what it reads; by default the begin of the validation text.
 
     Raises:
-      ValueError: as in `look` and `draw`.
+      ValueError: as in `trace_text` and `draw`.
     """
     tokenizer = trained.run.tokenizer
     if text is None:
@@ -40,35 +45,39 @@ def draw_text(trained: Trained, path: str | Path, text: str | None = None) -> No
             f"the text to draw has {len(tokens)} tokens; {LONGEST} at most can be told"
             " apart in a picture."
         )
-    draw(look(trained, tokens), lambda token: tokenizer.decode([token]), path)
+    trace = trace_text(trained, tokens)
+    draw(trace, lambda token: tokenizer.decode([token]), path)
 
 
-def draw(use: MemoryUse, name: Callable[[int], str], path: str | Path) -> None:
+def draw(trace: MemoryTrace, name: Callable[[int], str], path: str | Path) -> None:
     """Draws which remembered tokens each step read, and which it would copy next.
 
     Time runs to the right, and the memory's tokens stand in the order in which they
     were written; a token that is not in the memory at that time is gray.
 
     Args:
-      use: from `look`.
+      trace: of a memory with slots.
       name: the text of a token.
       path: the picture, `.png` or what else matplotlib writes.
 
     Raises:
       ValueError: the ending is of no format, or the picture cannot be written.
     """
-    before = np.concatenate([np.zeros_like(use.held[:1]), use.held[:-1]])
+    assert trace.owners is not None
     shown = []
-    if use.read is not None:
-        shown.append(("read", before, use.read))
-    if use.copied is not None:
-        shown.append(("would copy next", use.held, use.copied))
-    side = max(TOKEN * len(use.tokens), 4)
+    if trace.reads is not None and trace.reads.slots is not None:
+        heads = trace.reads.slots.shape[1]
+        shown.append(("read", held_before(trace), trace.reads.slots / heads))
+    if trace.copies is not None and trace.copies.slots is not None:
+        shown.append(("would copy next", trace.owners, trace.copies.slots))
+    side = max(TOKEN * len(trace.tokens), 4)
     figure = Figure(figsize=(len(shown) * (side + 1.2), side + 1), layout="constrained")
-    names = [visible(name(int(token))) for token in use.tokens]
+    names = [visible(name(int(token))) for token in trace.tokens]
     grid = figure.subplots(1, len(shown), squeeze=False)[0]
-    for axes, (what, held, weights) in zip(grid, shown, strict=True):
-        draw_weights(axes, np.where(held, weights, np.nan), names, names)
+    for axes, (what, owners, weights) in zip(grid, shown, strict=True):
+        held = by_token((owners >= 0).astype(float), owners) > 0
+        weights = np.where(held, by_token(weights, owners), np.nan)
+        draw_weights(axes, weights, names, names)
         axes.set(
             title=f"What each step {what}",
             xlabel="token that came in",

@@ -231,6 +231,8 @@ def after(
         coverage=coverage,
     )
     trace = (read, squashed, modes) if traced else None
+    if pointed is not None and not traced:
+        pointed = pointed._replace(weights=None)
     return state, memory, Emitted(hidden, seen, pointed, trace)
 
 
@@ -262,11 +264,12 @@ def advance(
     """One whole turn of the loop: project, write what is pending, read, update.
 
     Returns:
-      The state, the memory, what is emitted, and what the pending write evicted.
+      The state, the memory, what is emitted, and the request that was pending with what
+      its write evicted; both None without slots.
     """
     z = project_groups(config, state.hidden, kernels.hidden)
     parts, late = split_step(config, kernels, inputs, z)
-    evicted = None
+    request = evicted = None
     if memory is not None and state.pending is not None:
         request = before(config, scalars, state.pending, late)
         memory, evicted = config.memory.write(memory, request)
@@ -274,4 +277,4 @@ def advance(
     state, memory, emitted = after(
         config, scalars, state, parts, late, memory, inputs, products, traced=traced
     )
-    return state, memory, emitted, evicted
+    return state, memory, emitted, (request, evicted)

@@ -27,6 +27,7 @@ class Pointed(NamedTuple):
     copy: Array  # [B, G]: the probability of the target
     live: Array  # [B, G] bool: there is something to point at
     repeated: Array | None  # [B, G]: weight put where it had been, with coverage
+    weights: Array | None  # [B, G, R/G, n]: over slots, then source tokens; for a trace
 
 
 def pointer_logits(
@@ -131,7 +132,7 @@ def point_at_target(
         assert share is not None and valid is not None
         repeated = jnp.minimum(share, coverage).sum(-1)
         coverage = coverage + jnp.where(valid[:, None, None], share, 0)
-    return Pointed(copy, live, repeated), coverage
+    return Pointed(copy, live, repeated, weights), coverage
 
 
 def average_groups(pointed: Pointed, valid: Array) -> Pointed:
@@ -147,6 +148,7 @@ def average_groups(pointed: Pointed, valid: Array) -> Pointed:
         average(pointed.copy),
         pointed.live.any(-1) & valid,
         None if repeated is None else average(repeated),
+        pointed.weights,
     )
 
 

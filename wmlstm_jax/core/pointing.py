@@ -197,7 +197,8 @@ def _aim(scalars, coverage, met, marks):
     if coverage is None:
 
         def aim(logits, tags, target):
-            return point_at_target(scalars.memory, logits, tags, target, None, None)[0]
+            said, _ = point_at_target(scalars.memory, logits, tags, target, None, None)
+            return said._replace(weights=None)
 
         return None, jax.vmap(aim)(logits, tags, marks[0])
 
@@ -208,6 +209,6 @@ def _aim(scalars, coverage, met, marks):
         said, coverage = point_at_target(
             scalars.memory, logits, tags, target, coverage, valid
         )
-        return coverage, said
+        return coverage, said._replace(weights=None)
 
     return jax.lax.scan(turn, coverage, (logits, tags, *marks))

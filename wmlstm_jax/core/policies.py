@@ -46,6 +46,13 @@ class Policy:
         """
         raise NotImplementedError
 
+    def worth(self, memory: Memory, request: Request) -> Array | None:
+        """What live slots are ranked by, `[B, G, N]`: the lowest goes first.
+
+        None where the oldest goes, or where what is new is mixed into what is there.
+        """
+        del memory, request
+
     def weigh(self, request: Request, old_keys: Array, may: Array) -> Array:
         """The weights of a write that mixes, `[B, G, k]`, from what its slots held.
 
@@ -135,10 +142,15 @@ class Salience(Policy):
 
     request_fields: ClassVar[frozenset[str]] = frozenset({"salience"})
 
+    def worth(self, memory: Memory, request: Request) -> Array:
+        """`salience - decay * age`."""
+        assert request.decay is not None
+        return slot_worth(memory, request.decay)
+
     def select(self, memory: Memory, request: Request) -> tuple[Array, Array]:
         """The lowest slot, unless the newcomer is lower still; see `Policy`."""
-        assert request.salience is not None and request.decay is not None
-        worth = slot_worth(memory, request.decay)
+        assert request.salience is not None
+        worth = self.worth(memory, request)
         worth = jnp.where(memory.live, worth, -jnp.inf)
         worth = jnp.where(memory.pinned, jnp.inf, worth)
         written = jnp.where(memory.live, memory.written, -1)
@@ -160,11 +172,15 @@ class LeastRecentlyRead(Policy):
 
     ranks_by_reads: ClassVar[bool] = True
 
-    def select(self, memory: Memory, request: Request) -> tuple[Array, Array]:
-        """The slot longest unread; see `Policy`."""
+    def worth(self, memory: Memory, request: Request) -> Array:
+        """Less by one for each token unread."""
         del request
         assert memory.usage is not None
-        return least_of(memory, -memory.usage)
+        return -memory.usage
+
+    def select(self, memory: Memory, request: Request) -> tuple[Array, Array]:
+        """The slot longest unread; see `Policy`."""
+        return least_of(memory, self.worth(memory, request))
 
     def observe(self, memory: Memory, weights: Array) -> Array:
         """One token more for every slot, none for those that were read."""
@@ -202,11 +218,15 @@ class LeastUsed(Policy):
                 f"LeastUsed.decay is {self.decay!r}; it must be in [0, 1]."
             )
 
-    def select(self, memory: Memory, request: Request) -> tuple[Array, Array]:
-        """The slot least used; see `Policy`."""
+    def worth(self, memory: Memory, request: Request) -> Array:
+        """The usage."""
         del request
         assert memory.usage is not None
-        return least_of(memory, memory.usage)
+        return memory.usage
+
+    def select(self, memory: Memory, request: Request) -> tuple[Array, Array]:
+        """The slot least used; see `Policy`."""
+        return least_of(memory, self.worth(memory, request))
 
     def observe(self, memory: Memory, weights: Array) -> Array:
         """The decayed sum, with what was read now."""

@@ -3,14 +3,15 @@
 import math
 
 import jax
-import jax.numpy as jnp
 
 from wmlstm_jax.core import bare
 from wmlstm_jax.core.body import advance
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.loop_types import Emitted, Kernels, Scalars, State, StepInputs
+from wmlstm_jax.core.mixing import settles
 from wmlstm_jax.core.pieces import fold, piece_length, unfold
-from wmlstm_jax.core.types import Array, Evicted, Eviction, Memory, Trace
+from wmlstm_jax.core.slots import take
+from wmlstm_jax.core.types import Evicted, Eviction, Memory, Request
 
 
 def scan(
@@ -80,36 +81,35 @@ def traced_scan(
 
     def turn(carry, inputs):
         state, unwritten = carry
-        state, memory, emitted, evicted = advance(
+        state, memory, emitted, (request, evicted) = advance(
             config, kernels, scalars, state, unwritten, inputs, traced=True
         )
-        eviction = eviction_of(unwritten, evicted)
+        eviction = eviction_of(config, unwritten, request, evicted)
         return (state, memory), emitted._replace(trace=(*emitted.trace, eviction))
 
     (state, memory), emitted = bare.scan(turn, (state, memory), xs, unroll=unroll)
     return state, memory, emitted
 
 
-def eviction_of(memory: Memory | None, evicted: Evicted | None) -> Eviction | None:
-    """What a write to `memory` did, without the contents."""
-    if memory is None or evicted is None:
+def eviction_of(
+    config: CellConfig,
+    memory: Memory | None,
+    request: Request | None,
+    evicted: Evicted | None,
+) -> Eviction | None:
+    """What the write of a request to `memory` did, without the contents."""
+    if memory is None or request is None or evicted is None:
         return None
+    policy = config.slots.policy
+    worth = policy.worth(memory, request)
     return Eviction(
         slots=evicted.slots,
         weights=evicted.weights,
+        settled=settles(policy, memory.epoch, evicted),
         live=evicted.slot_epoch == memory.epoch[:, None, None],
         written=evicted.written,
         tags=evicted.tags,
-        salience=evicted.salience,
+        worth=None if worth is None else take(worth, evicted.slots),
+        newcomer=request.salience,
+        clock=evicted.clock,
     )
-
-
-def finish_trace(parts: tuple, unwritten: Memory | None, evicted) -> Trace:
-    """The trace by step: each write comes a turn late, and the last after the loop."""
-    read, gates, modes, eviction = parts
-    last = eviction_of(unwritten, evicted)
-
-    def in_its_step(late: Array, final: Array) -> Array:
-        return jnp.concatenate([late[1:], final[None]])
-
-    return Trace(read, jax.tree.map(in_its_step, eviction, last), gates, modes)

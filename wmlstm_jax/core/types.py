@@ -120,10 +120,13 @@ class Eviction(NamedTuple):
 
     slots: Array  # [B, G, k] int32
     weights: Array  # [B, G, k]: 0 where nothing was written
+    settled: Array  # [B, G, k] bool: the slot is the newcomer's now
     live: Array  # [B, G, k] bool: the slot held something
     written: Array  # [B, G, k] int32: the clock when that was written
     tags: Array  # [B, G, k] int32: the token that had written it
-    salience: Array | None  # [B, G, k]
+    worth: Array | None  # [B, G, k]: what the policy ranked it by, lowest first
+    newcomer: Array | None  # [B, G]: the newcomer's salience
+    clock: Array  # [B] int32, as in `Memory`, when it was written
 
 
 class Trace(NamedTuple):
@@ -133,6 +136,8 @@ class Trace(NamedTuple):
     eviction: Eviction | None  # None without slots
     gates: Array  # [T, B, 4, H]: input, forget, candidate, output
     modes: Array | None  # [T, B, R, M]: the probabilities of the read modes
+    pointer: Array | None  # [T, B, G, R/G, n]: weights over slots, then source tokens,
+    # after the write of the step; None without targets
 
 
 class Outputs(NamedTuple):

@@ -31,8 +31,8 @@ from wmlstm_jax.core.pointer import (
 )
 from wmlstm_jax.core.pointing import point_at_all, pointer_parts
 from wmlstm_jax.core.rollback import rollback
-from wmlstm_jax.core.scans import finish_trace, remat, scan, traced_scan
-from wmlstm_jax.core.types import Array, Carry, Outputs, Source
+from wmlstm_jax.core.scans import eviction_of, remat, scan, traced_scan
+from wmlstm_jax.core.types import Array, Carry, Outputs, Source, Trace
 
 
 def unroll(
@@ -152,7 +152,7 @@ def _loop(params, config, carry, xs, valid, reset, tags, targets, read_mask, sou
                 scalars, logits, slot_tags, targets[t], carry.coverage, valid[t]
             )
             carry = carry._replace(coverage=coverage)
-            pointed.append(said)
+            pointed.append(said._replace(weights=None))
     said = None
     if targets is not None:
         said = jax.tree.map(lambda *steps: jnp.stack(steps), *pointed)
@@ -194,7 +194,7 @@ def _compiled(
         inner, kernels, scalars, state, memory, inputs, unroll=unroll
     )
     late = split(inner, project_groups(config, state.hidden, kernels.hidden))
-    unwritten, evicted = memory, None
+    unwritten, request, evicted = memory, None, None
     if memory is not None and state.pending is not None:
         request = before(config, scalars, state.pending, late)
         memory, evicted = config.memory.write(memory, request)
@@ -209,6 +209,7 @@ def _compiled(
         last, coverage = point_at(
             config, scalars, late, memory, in_loop[-1], state.coverage, valid[-1]
         )
+        last = last if traced else last._replace(weights=None)
         pointed = _in_their_steps(emitted.pointed, last)
     elif targets is not None:
         parts = pointer_parts(
@@ -226,7 +227,13 @@ def _compiled(
     elif reset is not None:
         coverage = empty_coverage(coverage, reset.any(0))
     carry = Carry(state.hidden, state.cell, memory, coverage)
-    trace = finish_trace(emitted.trace, unwritten, evicted) if traced else None
+    trace = None
+    if traced:
+        read, gates, modes, evictions = emitted.trace
+        final = eviction_of(config, unwritten, request, evicted)
+        weights = None if pointed is None else pointed.weights
+        evictions = _in_their_steps(evictions, final)
+        trace = Trace(read, evictions, gates, modes, weights)
     return carry, _outputs(ys, pointed, valid, trace)
 
 
@@ -266,4 +273,5 @@ def _outputs(ys, pointed, valid, trace):
     """What the pointer said is averaged over groups."""
     if pointed is None:
         return Outputs(ys, None, None, None, trace)
-    return Outputs(ys, *average_groups(pointed, valid), trace)
+    copy, live, repeated, _ = average_groups(pointed, valid)
+    return Outputs(ys, copy, live, repeated, trace)

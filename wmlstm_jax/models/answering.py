@@ -99,10 +99,11 @@ class AnswerModel(ConditionalModel):
         *,
         valid: Array | None = None,
         rng: Array | None = None,
+        trace: int | None = None,
     ) -> Prediction:
         """How probable each target is; see `ConditionalModel`.
 
-        Only an answer of one word, and its end, can be said.
+        Only an answer of one word, and its end, can be said, and it is not traced.
         """
         answer: Any = encoded.carries[0]
         vocab_size = answer.shape[1]

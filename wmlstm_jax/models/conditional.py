@@ -64,6 +64,7 @@ class ConditionalModel(nnx.Module):
         *,
         valid: Array | None = None,
         rng: Array | None = None,
+        trace: int | None = None,
     ) -> Prediction:
         """How probable each target is, given the source and the tokens before it.
 
@@ -73,10 +74,17 @@ class ConditionalModel(nnx.Module):
           targets: `[B, T]` int32.
           valid: `[B, T]` bool.
           rng: a PRNG key for dropout, consumed; None for no dropout.
+          trace: as in `LanguageModel.predict`.
         """
         carries, sources = encoded
         return self.decoder.predict(
-            tokens, targets, carries, valid=valid, sources=sources, rng=rng
+            tokens,
+            targets,
+            carries,
+            valid=valid,
+            sources=sources,
+            rng=rng,
+            trace=trace,
         )[1]
 
     def step_fn(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from wmlstm_jax.core import Carry, Outputs, Source, pointer_distribution
+from wmlstm_jax.core import Carry, Outputs, Source, Trace, pointer_distribution
 from wmlstm_jax.models.blocks import Block, drop
 from wmlstm_jax.models.config import ModelConfig
 from wmlstm_jax.models.copying import mix
@@ -32,8 +32,9 @@ class Prediction(NamedTuple):
     log_vocab: Array  # [B, T]: of the output embedding alone, without the copy head;
     # of the unknown word where the vocabulary has not the target
     features: Array  # [B, T, D]: normalised; they meet the output embedding
-    repeated: Array | None = None  # [B, T]: the pointer's weight on what it had copied
-    # before, with coverage
+    repeated: Array | None = None  # [B, T]: the pointer's weight where it had been
+    copy_share: Array | None = None  # [B, T]: of the mixture; None without a copy head
+    trace: Trace | None = None  # of one layer, time-major, where it was asked for
 
 
 class LanguageModel(nnx.Module):
@@ -94,6 +95,7 @@ class LanguageModel(nnx.Module):
         sources: Sources | None = None,
         rng: Array | None = None,
         reading: bool | Array = True,
+        trace: int | None = None,
     ) -> tuple[Carries, Prediction]:
         """How probable each target is, given the tokens up to its own position.
 
@@ -107,6 +109,7 @@ class LanguageModel(nnx.Module):
           rng: a PRNG key for dropout, consumed; None for no dropout.
           reading: where False, `[B]` or one for all rows, the memory reads as zeros;
             the copy head still points.
+          trace: also gives what the memory of this block did, counted from 0.
 
         Returns:
           The carries after, and a `Prediction`.
@@ -121,7 +124,9 @@ class LanguageModel(nnx.Module):
             sources=sources,
             rng=rng,
             reading=reading,
+            trace=trace,
         )
+        traced = None if copied is None else copied.trace
         log_vocab = target_log_prob(
             features,
             self.embedding.embedding[...],
@@ -129,13 +134,16 @@ class LanguageModel(nnx.Module):
             self._known(targets),
         )
         if self.copy_gate is None:
-            return carries, Prediction(log_vocab, log_vocab, features)
+            return carries, Prediction(log_vocab, log_vocab, features, trace=traced)
         assert copied is not None
         assert copied.copy is not None and copied.copy_live is not None
         gate = self.copy_gate(features)[..., 0]
         said = jnp.where(targets < self.embedding.num_embeddings, log_vocab, NEVER)
         log_probs = mix(said, copied.copy, copied.copy_live, gate)
-        return carries, Prediction(log_probs, log_vocab, features, copied.repeated)
+        share = jnp.where(copied.copy_live, jax.nn.sigmoid(gate), 0)
+        return carries, Prediction(
+            log_probs, log_vocab, features, copied.repeated, share, traced
+        )
 
     def embed(self, tokens: Array) -> Array:
         """Tokens `[...]` as vectors `[..., D]`."""
@@ -157,7 +165,7 @@ class LanguageModel(nnx.Module):
         sources: Sources | None = None,
         rng: Array | None = None,
         reading: bool | Array = True,
-        trace: bool = False,
+        trace: int | None = None,
     ) -> tuple[Carries, Array, Outputs | None]:
         """Embedded tokens through all blocks; see `predict`.
 
@@ -171,13 +179,13 @@ class LanguageModel(nnx.Module):
           sources: the source banks, with `config.source`.
           rng: a PRNG key for dropout, consumed; None for no dropout.
           reading: where False, the memory reads as zeros.
-          trace: also gives what the memory of the last block did.
+          trace: also gives what the memory of this block did, counted from 0.
 
         Returns:
           The carries after, normalised features `[B, T, D]`, and, if there is any, what
           the copy head says of the targets and the trace.
         """
-        after, outputs, rate = [], None, self.config.dropout
+        after, outputs, traced, rate = [], None, None, self.config.dropout
         outside = None if rng is None else jax.random.fold_in(rng, len(self.blocks))
         xs = drop(xs, rate, outside, 0)
         for layer, (block, carry) in enumerate(zip(self.blocks, carries, strict=True)):
@@ -193,9 +201,13 @@ class LanguageModel(nnx.Module):
                 source=None if sources is None else sources[layer],
                 rng=None if rng is None else jax.random.fold_in(rng, layer),
                 reading=reading,
-                trace=trace and last,
+                trace=trace is not None and (last or trace == layer),
             )
             after.append(carry)
+            if trace == layer and outputs is not None:
+                traced = outputs.trace
+        if traced is not None and outputs is not None:
+            outputs = outputs._replace(trace=traced)
         return tuple(after), drop(self.norm(xs), rate, outside, 1), outputs
 
     def prefill(

@@ -10,7 +10,8 @@ from typing import Any
 
 from wmlstm_jax.data.refusals import no_such
 from wmlstm_jax.models import ModelConfig
-from wmlstm_jax.training.schema import flatten, parse
+from wmlstm_jax.training.data_config import DataConfig
+from wmlstm_jax.training.schema import flatten, parse, require, require_positive
 
 LANGUAGE_MODELING = "language_modeling"
 TASKS = (
@@ -21,71 +22,6 @@ TASKS = (
     "dialogue",
 )
 """What a model can be trained for; all but the first have sources and targets."""
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which text, and how it is cut.
-
-    Args:
-      source: a name in `wmlstm_jax.data.SOURCES` for a text, or in
-        `wmlstm_jax.data.EXAMPLE_SOURCES` for sources with targets.
-      path: as in `wmlstm_jax.data.load_corpus` or `ExampleFiles`.
-      validation_path: likewise.
-      test_path: likewise.
-      target_path: as in `ExampleFiles`, like the five after it.
-      validation_target_path: likewise.
-      test_target_path: likewise.
-      source_fields: likewise.
-      target_field: likewise.
-      kind_field: likewise.
-      text_field: as in `wmlstm_jax.data.load_corpus`.
-      data_dir: likewise.
-      validation_fraction: likewise, or as in `load_examples`.
-      test_fraction: likewise.
-      skip_bad: of examples, leaves out and lists what is none.
-      max_source: tokens of a source; 0 is no limit.
-      max_target: tokens of a target, its end counted; 0 is no limit.
-      too_long: "drop" leaves training examples out that are longer, "truncate" cuts
-        them; others are always cut.
-      num_buckets: lengths of examples that are compiled for.
-      tokenizer: a name in `wmlstm_jax.data.TOKENIZERS`.
-      vocab_size: as in `wmlstm_jax.data.train_tokenizer`.
-      batch_size: B, streams or examples side by side, over all devices.
-      window: T, tokens per stream and step: how far gradients reach back.
-    """
-
-    source: str
-    path: str
-    validation_path: str
-    test_path: str
-    target_path: str
-    validation_target_path: str
-    test_target_path: str
-    source_fields: tuple[str, ...]
-    target_field: str
-    kind_field: str
-    text_field: str
-    data_dir: str
-    validation_fraction: float
-    test_fraction: float
-    skip_bad: bool
-    max_source: int
-    max_target: int
-    too_long: str
-    num_buckets: int
-    tokenizer: str
-    vocab_size: int
-    batch_size: int
-    window: int
-
-    def __post_init__(self):
-        _require_positive("data", self, ("batch_size", "window", "num_buckets"))
-        _require("data", self, ("max_source", "max_target"), 0)
-        if self.too_long not in ("drop", "truncate"):
-            raise ValueError(
-                f"data.too_long is {self.too_long!r}; it must be drop or truncate."
-            )
 
 
 @dataclass(frozen=True)
@@ -111,7 +47,7 @@ class EncoderConfig:
     coverage: float
 
     def __post_init__(self):
-        _require("encoder", self, ("num_layers", "coverage"), 0)
+        require("encoder", self, ("num_layers", "coverage"), 0)
         if self.coverage and not self.num_layers:
             raise ValueError(
                 f"encoder.coverage is {self.coverage}; it must be 0 without an encoder."
@@ -140,8 +76,8 @@ class SearchConfig:
     max_length: int
 
     def __post_init__(self):
-        _require_positive("search", self, ("size", "max_length"))
-        _require("search", self, ("length_penalty", "block_ngram"), 0)
+        require_positive("search", self, ("size", "max_length"))
+        require("search", self, ("length_penalty", "block_ngram"), 0)
 
 
 @dataclass(frozen=True)
@@ -167,7 +103,7 @@ class OptimizerConfig:
     clip_norm: float
 
     def __post_init__(self):
-        _require_positive("optimizer", self, ("learning_rate", "clip_norm"))
+        require_positive("optimizer", self, ("learning_rate", "clip_norm"))
 
 
 @dataclass(frozen=True)
@@ -181,7 +117,7 @@ class MeshConfig:
     data: int
 
     def __post_init__(self):
-        _require("mesh", self, ("data",), 0)
+        require("mesh", self, ("data",), 0)
 
 
 @dataclass(frozen=True)
@@ -201,7 +137,7 @@ class SampleConfig:
     top_p: float
 
     def __post_init__(self):
-        _require_positive("sample", self, ("num_tokens",))
+        require_positive("sample", self, ("num_tokens",))
         if not self.prompt:
             raise ValueError("sample.prompt is empty; a text has to start somewhere.")
 
@@ -219,6 +155,8 @@ class TrainConfig:
       vocab_share: of the loss, in [0, 1]: the vocabulary alone, as if the model could
         not copy. Else what is easy to copy is not learned; one that does not copy has
         no difference between the two.
+      watch_memory: at every validation also reports what the memory did with a training
+        batch, as `wmlstm_jax.metrics.MemoryCounts` counts it.
       compare: also train a plain LSTM of as many parameters, beside the model.
       data: the text, or the examples.
       model: the model; of a task with sources and targets, what says the targets.
@@ -235,6 +173,7 @@ class TrainConfig:
     log_every: int
     eval_every: int
     vocab_share: float
+    watch_memory: bool
     compare: bool
     data: DataConfig
     model: ModelConfig
@@ -245,7 +184,7 @@ class TrainConfig:
     sample: SampleConfig
 
     def __post_init__(self):
-        _require_positive("config", self, ("num_steps", "log_every", "eval_every"))
+        require_positive("config", self, ("num_steps", "log_every", "eval_every"))
         if self.task not in TASKS:
             raise no_such("config.task", self.task, TASKS)
         if not 0 <= self.vocab_share <= 1:
@@ -280,20 +219,3 @@ def config_differences(was: TrainConfig, now: TrainConfig) -> list[str]:
         for name in flat_was
         if flat_was[name] != flat_now[name] and not name.startswith("mesh.")
     ]
-
-
-def _require_positive(where, config, names):
-    for name in names:
-        if not getattr(config, name) > 0:
-            raise ValueError(
-                f"{where}.{name} is {getattr(config, name)}; it must be positive."
-            )
-
-
-def _require(where, config, names, least):
-    for name in names:
-        if not getattr(config, name) >= least:
-            raise ValueError(
-                f"{where}.{name} is {getattr(config, name)}; it must be at least"
-                f" {least}."
-            )

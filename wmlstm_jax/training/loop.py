@@ -11,11 +11,16 @@ from wmlstm_jax.training.checkpoints import Checkpoints, claim_workdir
 from wmlstm_jax.training.config import TrainConfig, to_settings
 from wmlstm_jax.training.losses import LanguageLoss
 from wmlstm_jax.training.manifest import write_whole
+from wmlstm_jax.training.objectives import Batch
 from wmlstm_jax.training.progress import Journal, Progress
 from wmlstm_jax.training.provenance import provenance
 from wmlstm_jax.training.run import Evaluator, Run, build
 from wmlstm_jax.training.state import TrainState
-from wmlstm_jax.training.steps import StepMetrics, make_train_step
+from wmlstm_jax.training.steps import (
+    StepMetrics,
+    make_memory_step,
+    make_train_step,
+)
 
 
 class Summary(NamedTuple):
@@ -63,10 +68,12 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
             _note_data(run, workdir, progress)
             if start:
                 progress.say(f"resumes from step {start}")
-            for state in _steps(run, begun, start, journal, progress):
+            watch = _Watch(run, journal, progress)
+            for state, batch in _steps(run, begun, start, journal, progress):
                 step = int(state.step)
                 validation = validate(state.params)
                 _note_validation(step, validation, journal, progress)
+                watch(step, state, batch)
                 now = {"data_position": step, "seconds": time.perf_counter() - began}
                 checkpoints.save(state, about | now, validation.loss)
         if start == config.num_steps:
@@ -75,7 +82,7 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
 
 
 def _steps(run: Run, state: TrainState, start, journal, progress):
-    """Trains, and yields the state whenever it is due for validation."""
+    """Trains, and yields state and batch whenever validation is due."""
     config = run.config
     train_step = make_train_step(
         run.objective,
@@ -96,7 +103,35 @@ def _steps(run: Run, state: TrainState, start, journal, progress):
             _note_steps(step, jax.device_get(pending), journal, progress)
             pending = []
         if step % config.eval_every == 0 or last:
-            yield state
+            yield state, batch
+
+
+class _Watch:
+    """Reports what the memory does, and says once if it does nothing."""
+
+    def __init__(self, run: Run, journal: Journal, progress: Progress):
+        config, self._journal, self._progress = run.config, journal, progress
+        self._step, self._warned = None, False
+        if config.watch_memory and config.model.num_slots:
+            self._step = make_memory_step(
+                run.objective, run.graph, config.model, run.mesh
+            )
+
+    def __call__(self, step: int, state: TrainState, batch: Batch) -> None:
+        if self._step is None:
+            return
+        counts = jax.device_get(self._step(state.params, state.carry, batch))
+        if counts is None:
+            return
+        found = counts.statistics()
+        self._journal.write(step, **{f"memory/{n}": x for n, x in found.items()})
+        if counts.unused and not self._warned:
+            self._warned = True
+            self._progress.say(
+                f"step {step}: the memory is hardly used"
+                f" ({', '.join(f'{n} {x:.3f}' for n, x in found.items())}); if that"
+                " stays, try a copy head, fewer slots, or a larger learning rate"
+            )
 
 
 def _note_data(run: Run, workdir: Path, progress: Progress) -> None:

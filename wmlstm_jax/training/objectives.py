@@ -36,7 +36,12 @@ class Objective(Protocol):
         ...
 
     def predict(
-        self, model: Any, carry: Any, batch: Batch, rng: Array | None = None
+        self,
+        model: Any,
+        carry: Any,
+        batch: Batch,
+        rng: Array | None = None,
+        trace: int | None = None,
     ) -> tuple[Any, Prediction]:
         """What the model says of `batch["targets"]`, where `batch["valid"]`.
 
@@ -45,6 +50,8 @@ class Objective(Protocol):
           carry: after the batch before.
           batch: as the data of this kind has them.
           rng: a PRNG key for dropout, consumed; None for no dropout.
+          trace: also gives what the memory of this layer did, where the model is one
+            that says word after word.
         """
         ...
 
@@ -75,6 +82,7 @@ class LanguageModeling:
         carry: Carries,
         batch: Batch,
         rng: Array | None = None,
+        trace: int | None = None,
     ) -> tuple[Carries, Prediction]:
         """What it says of a window; the carry goes on."""
         return model.predict(
@@ -84,6 +92,7 @@ class LanguageModeling:
             valid=batch["valid"],
             reset=batch["reset"],
             rng=rng,
+            trace=trace,
         )
 
 
@@ -117,6 +126,7 @@ class Turns:
         carry: tuple[()],
         batch: Batch,
         rng: Array | None = None,
+        trace: int | None = None,
     ) -> tuple[tuple[()], Prediction]:
         """What it says of whole streams, of which the targets are scored."""
         inputs, decoder = batch["inputs"], model.decoder
@@ -126,6 +136,7 @@ class Turns:
             decoder.initialize_carry(len(inputs)),
             valid=batch["present"],
             rng=rng,
+            trace=trace,
         )
         return (), said
 
@@ -163,6 +174,7 @@ class SourceToTarget:
         carry: tuple[()],
         batch: Batch,
         rng: Array | None = None,
+        trace: int | None = None,
     ) -> tuple[tuple[()], Prediction]:
         """What it says of the targets, having read the sources."""
         keys = (None, None) if rng is None else jax.random.split(rng)
@@ -173,6 +185,7 @@ class SourceToTarget:
             batch["targets"],
             valid=batch["valid"],
             rng=keys[1],
+            trace=trace,
         )
         return (), said
 

@@ -63,3 +63,22 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield from flatten(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def require_positive(where: str, config: Any, names: tuple[str, ...]) -> None:
+    """Refuses fields that are not above 0."""
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ValueError(
+                f"{where}.{name} is {getattr(config, name)}; it must be positive."
+            )
+
+
+def require(where: str, config: Any, names: tuple[str, ...], least: float) -> None:
+    """Refuses fields below a least value."""
+    for name in names:
+        if not getattr(config, name) >= least:
+            raise ValueError(
+                f"{where}.{name} is {getattr(config, name)}; it must be at least"
+                f" {least}."
+            )

@@ -9,7 +9,13 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from wmlstm_jax.metrics import Likelihood, count_likelihood
+from wmlstm_jax.metrics import (
+    Likelihood,
+    MemoryCounts,
+    count_likelihood,
+    count_memory,
+)
+from wmlstm_jax.models import ModelConfig
 from wmlstm_jax.training.losses import LanguageLoss, mean_nats
 from wmlstm_jax.training.objectives import Batch, Objective
 from wmlstm_jax.training.sharding import replicated, shard_of
@@ -93,3 +99,30 @@ def make_eval_step(
         return carry, counts
 
     return jax.jit(step, donate_argnums=1)
+
+
+def make_memory_step(
+    objective: Objective, graph: nnx.GraphDef, model: ModelConfig, mesh: Mesh
+) -> Callable[[Any, Any, Batch], MemoryCounts | None]:
+    """Compiles a look at what the memory of the last layer does with a batch.
+
+    Args:
+      objective: what is trained on.
+      graph: from `model_graph`.
+      model: its settings.
+      mesh: from `make_mesh`.
+
+    Returns:
+      Of parameters, carry and batch the counts, or None where nothing can be traced.
+    """
+    last = model.num_layers - 1
+
+    def step(params, carry, batch):
+        _, said = objective.predict(nnx.merge(graph, params), carry, batch, trace=last)
+        if said.trace is None:
+            return None
+        valid, share = batch["valid"].T, said.copy_share
+        share = None if share is None else share.T
+        return count_memory(said.trace, valid, model.num_slots, share)
+
+    return jax.jit(step, out_shardings=replicated(mesh))
