@@ -1,6 +1,7 @@
 """The lives of what was held, and why each ended."""
 
 import re
+
 import numpy as np
 import pytest
 
