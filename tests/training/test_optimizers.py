@@ -10,7 +10,7 @@ from configs import default
 from wmlstm_jax.models import LanguageModel, ModelConfig
 from wmlstm_jax.models.language_model import Prediction
 from wmlstm_jax.training import parse_config
-from wmlstm_jax.training.losses import language_loss, mean_nats
+from wmlstm_jax.training.losses import LanguageLoss, mean_nats
 from wmlstm_jax.training.optimizers import decayed, make_optimizer
 
 CONFIG = replace(
@@ -92,5 +92,13 @@ def test_the_loss_is_the_mean_over_what_is_valid():
 def test_the_vocabulary_has_its_share_of_the_loss():
     valid = jnp.array([[True, True, False]])
     said = Prediction(jnp.array([[-1.0, -3.0, jnp.nan]]), -4 * jnp.ones((1, 3)), None)
-    losses = [float(language_loss(said, valid, share)) for share in (0.0, 0.25, 1.0)]
+    losses = [float(LanguageLoss(share)(said, valid)) for share in (0.0, 0.25, 1.0)]
     assert losses == [2.0, 2.5, 4.0]
+
+
+def test_what_is_pointed_at_again_is_added():
+    valid = jnp.array([[True, True, False]])
+    repeated = jnp.array([[0.0, 1.0, jnp.nan]])
+    said = Prediction(-2 * jnp.ones((1, 3)), -4 * jnp.ones((1, 3)), None, repeated)
+    losses = [float(LanguageLoss(0.0, weight)(said, valid)) for weight in (0.0, 2.0)]
+    assert losses == [2.0, 3.0]
