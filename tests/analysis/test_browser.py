@@ -71,6 +71,7 @@ def opened(browser, tmp_path):
         page.goto(path.as_uri())
         return page, data_of(path)
 
+    open_page.wrong = wrong
     yield open_page
     for page in pages:
         page.context.close()
@@ -78,8 +79,9 @@ def opened(browser, tmp_path):
 
 
 def percent(thousandths):
-    share = thousandths / 10
-    return f"{share:.0f} %" if share >= 10 or share == 0 else f"{share:.1f} %"
+    if thousandths == 0 or thousandths >= 100:
+        return f"{(thousandths + 5) // 10} %"  # JavaScript rounds a half up.
+    return f"{thousandths / 10:.1f} %"
 
 
 def bars(page, number):
@@ -237,12 +239,19 @@ def test_a_hostile_text_is_only_a_text(opened, exhibits):
     assert page.evaluate("() => window.hacked") is None
     assert page.locator("img").count() == 0
     assert page.locator("h2").text_content() == HOSTILE
-    # Nor does a script that got in all the same.
+
+
+def test_no_other_script_runs(opened, exhibits):
+    """Not even one that got into the page."""
+    page, _ = opened(exhibits[0])
     page.evaluate(
         "() => { const s = document.createElement('script');"
         " s.textContent = 'window.hacked = 1'; document.body.append(s); }"
     )
     assert page.evaluate("() => window.hacked") is None
+    (said,) = opened.wrong
+    assert "violates the following Content Security Policy" in said
+    opened.wrong.clear()
 
 
 def test_the_source_behind_a_word_is_shown(opened, answering):
