@@ -8,6 +8,7 @@
 The settings are those of the run; a `--config` is only checked against them.
 """
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ _INTERACTIVE = flags.DEFINE_bool(
 
 def main() -> None:
     """Flags to tables, texts or a page."""
+    _check_flags()
     workdir = Path(_WORKDIR.value)
     trained = load(workdir, _WHICH.value)
     if _CONFIG.value is not None:
@@ -90,9 +92,20 @@ def main() -> None:
     if _INTERACTIVE.value:
         seed = _chosen(_SEED, trained.run.config.seed)
         sampler = _sampler(trained)
-        converse(trained, sys.stdin, sys.stdout, sampler=sampler, seed=seed)
+        # What is no UTF-8 is refused line by line.
+        given = io.TextIOWrapper(sys.stdin.buffer, "utf-8", errors="surrogateescape")
+        converse(trained, given, sys.stdout, sampler=sampler, seed=seed)
     if _GENERATE.value is None and _INSPECT.value is None and not _INTERACTIVE.value:
         print(f"{trained.checkpoint}\n\n{_score(trained, workdir)}")
+
+
+def _check_flags() -> None:
+    """Refuses what would be ignored."""
+    shown = _TEXT.value or _BESIDE.value or _LAYER.value is not None
+    if shown and _INSPECT.value is None:
+        raise ValueError(
+            "--text, --beside and --layer say what --inspect shows; add --inspect."
+        )
 
 
 def _score(trained: Trained, workdir: Path) -> str:

@@ -27,8 +27,8 @@ def get_config(mode: str = "") -> ConfigDict:
     config.data.test_fraction = 0.0
     config.data.batch_size = 16
     config.data.window = 128
-    # Twelve passes of 490 steps.
-    config.num_steps = 12 * 490
+    # Ten passes of 490 steps.
+    config.num_steps = 10 * 490
     config.eval_every = 490
     config.log_every = 100
     model, optimizer = config.model, config.optimizer

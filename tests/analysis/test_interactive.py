@@ -3,11 +3,12 @@
 import io
 from dataclasses import replace
 
+import jax
 import pytest
 
 from wmlstm_jax.analysis import converse
-from wmlstm_jax.analysis.interactive import HELP
-from wmlstm_jax.inference import Greedy, Sample
+from wmlstm_jax.analysis.interactive import HELP, printable
+from wmlstm_jax.inference import Greedy, Sample, conversation
 from wmlstm_jax.training import train
 from wmlstm_jax.training.chat import Chat
 from wmlstm_jax.training.trained import load
@@ -53,9 +54,9 @@ def words(chat):
 
 def test_what_was_said_is_remembered(chat):
     (response,) = hear(chat, "say 1")
-    assert words(chat)[:3] == ["say", "1", "(answer)"]
+    assert words(chat)[:3] == ["say", "1", "(start)"]
     assert words(chat)[-1] == "(end)"
-    said = [word for word in words(chat)[3:-1] if word != "(answer)"]
+    said = [word for word in words(chat)[3:-1] if word != "(start)"]
     assert said == response.split()
     places = [each.position for each in chat.remembered()]
     assert places == list(range(len(places)))
@@ -176,6 +177,109 @@ def test_only_a_terminal_is_prompted(model):
     first, second, end = out.getvalue().split("\n")[:3]
     assert first == "A conversation; :help tells what else there is."
     assert second == "> " + told(model, "say 1")[0] and end == "> "
+
+
+def noted(model, given):
+    """What is told, and what beside it."""
+    out, notes = io.StringIO(), io.StringIO()
+    converse(model, given, out, notes=notes, sampler=Greedy())
+    return out.getvalue().splitlines(), notes.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b"\xff", "character 4 of the line is no UTF-8; write it anew."),
+        (b"\x1b[2J", "character 4 of the line is \\x1b; write it without."),
+        (b"\x00", "character 4 of the line is \\x00; write it without."),
+        ("\u202e".encode(), "character 4 of the line is \\u202e; write it without."),
+    ],
+)
+def test_a_line_that_is_no_text_is_refused_and_the_next_is_taken(model, bad, reason):
+    content = b"say " + bad + b"\nsay 1\n"
+    given = io.TextIOWrapper(io.BytesIO(content), "utf-8", errors="surrogateescape")
+    out, notes = noted(model, given)
+    assert notes == [f"Error: {reason}"]
+    assert out == told(model, "say 1")
+
+
+def test_what_a_terminal_would_obey_is_only_shown(model, chat, tmp_path):
+    """A word that a file brought along, for instance."""
+    assert printable("a\x1b]0;x\x07\u202e\nb é 語") == "a\\x1b]0;x\\x07\\u202e\nb é 語"
+    hear(chat, "say zyx")
+    state = chat._state
+    chat._state = state._replace(words=tuple("\x1bbad" for _ in state.words))
+    chat.save(tmp_path / "file")
+    said = told(model, f":load {tmp_path / 'file'}\n:memory")
+    assert "\\x1bbad" in said[1] and "\x1b" not in "".join(said)
+
+
+def test_a_stopped_response_was_never_said(model, monkeypatch):
+    plain = Chat.tell
+
+    def tell(chat, text):
+        pieces = plain(chat, text)
+        if text == "stop":
+            yield next(pieces)
+            raise KeyboardInterrupt
+        yield from pieces
+
+    monkeypatch.setattr(Chat, "tell", tell)
+    said = told(model, "say 1\nstop\nsay 2\n")
+    assert said[2] == "(stopped; that was not said)"
+    assert [said[0], said[3]] == told(model, "say 1\nsay 2\n")
+
+
+def test_turns_are_told_as_they_were_learned(model, chat):
+    """After the first, the other's words are said too: between a start and an end."""
+    hear(chat, "say 1", "again")
+    found = words(chat)
+    first = found.index("(end)")
+    assert found[first + 1 : first + 4] == ["(start)", "again", "(end)"]
+    assert found[first + 4] == "(start)"
+
+
+def test_half_a_character_is_held_back(model, monkeypatch):
+    """What comes out is whole, whatever the tokens are pieces of."""
+    chat = Chat(model, Greedy())
+    shown = iter(["c", "caf\ufffd", "café", "café a", "café a"])
+    monkeypatch.setattr(type(chat._vocabulary), "decode", lambda *_: next(shown))
+    assert list(chat.tell("say 1")) == ["c", "af", "é", " a", ""]
+
+
+CHANGES = {
+    "words that are none": ({"words": [1], "turns": 1}, "not those of a chat"),
+    "no words": ({"turns": 1}, "not those of a chat"),
+    "no turns": ({"words": []}, "not those of a chat"),
+    "a list": ([], "not those of a chat"),
+    "a word too few": ({"words": [], "turns": 1}, "a tag of it is out of range"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_notes_of_a_file_are_not_trusted(model, chat, tmp_path, name):
+    """Whoever writes a file can write its sha256 too."""
+    hear(chat, "say zyx")
+    notes, message = CHANGES[name]
+    carries = chat._state.carries
+    conversation.save(tmp_path / "file", carries, chat._about, notes)
+    with pytest.raises(ValueError, match=f"file is damaged: .*{message}"):
+        chat.load(tmp_path / "file")
+    assert "zyx" in words(chat)
+
+
+def test_a_conversation_of_other_weights_is_refused(model, chat, tmp_path):
+    hear(chat, "say 1")
+    chat.save(tmp_path / "file")
+    params = jax.tree.map(lambda leaf: leaf + 1e-7, model.params)
+    other = Chat(model._replace(params=params), Greedy())
+    with pytest.raises(ValueError, match="belongs to another model .weights: '"):
+        other.load(tmp_path / "file")
+    config = model.run.config
+    config = replace(config, data=replace(config.data, vocab_size=13))
+    other = Chat(model._replace(run=model.run._replace(config=config)), Greedy())
+    with pytest.raises(ValueError, match="config.data.vocab_size: 12, now 13"):
+        other.load(tmp_path / "file")
 
 
 def test_an_encoder_has_no_memory_that_lives_on(answering):

@@ -1,14 +1,15 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from wmlstm_jax.analysis import converse, predict, report, score
+from wmlstm_jax.analysis import converse, interactive, predict, report, score
 from wmlstm_jax.analysis.alignments import align, draw_alignment
-from wmlstm_jax.training.speaking import ask, say
+from wmlstm_jax.training.speaking import Said, ask, say
 from wmlstm_jax.training.trained import continue_text, load
 
 
@@ -62,6 +63,9 @@ def test_a_split_that_there_is_not_has_no_predictions(model):
         data.sets = sets
 
 
+SAID = Said("so", np.zeros(1, np.int32), 0.0, None)
+
+
 def told(model, text):
     out = io.StringIO()
     converse(model, io.StringIO(text), out)
@@ -80,6 +84,48 @@ def test_questions_are_asked_of_the_text_before_them(model):
         answer("say 3", "say 4"),
     ]
     assert told(model, "") == told(model, "say 1") == told(model, "\n") == []
+
+
+def test_an_empty_block_is_no_end_of_the_input(model):
+    given = "say 1\n\nsay what\n\n\n\n\nsay 3\n\nsay 4\n"
+    assert len(told(model, given)) == 2
+
+
+def test_what_is_cut_is_told(model):
+    config = model.run.config
+    config = replace(config, data=replace(config.data, max_source=5))
+    short = model._replace(run=model.run._replace(config=config))
+    out, notes = io.StringIO(), io.StringIO()
+    converse(short, io.StringIO("say 1 again\n\nsay 2\nsay\n"), out, notes=notes)
+    assert notes.getvalue() == "Note: only 5 tokens are taken in.\n"
+    # What is asked is what is kept whole.
+    assert ask(short, ("say 1 again", "say 2")).source.tolist()[-2:] == (
+        ask(model, ("say 2",)).source.tolist()
+    )
+
+
+@pytest.mark.parametrize("task", ["translation", "dialogue", "summarization"])
+def test_lines_are_read_as_the_task_has_them(model, task, monkeypatch):
+    config = replace(model.run.config, task=task)
+    other = model._replace(run=model.run._replace(config=config))
+    asked = []
+
+    def spy(trained, source):
+        asked.append(source)
+        return ask(trained, source)
+
+    monkeypatch.setattr(interactive, "ask", spy)
+    monkeypatch.setattr(interactive, "say", lambda *_: [(0, SAID)])
+    said = told(other, "say 1\n\nsay 2\nsay 3\n\n")
+    if task == "translation":
+        assert asked == [("say 1",), ("say 2",), ("say 3",)]
+        # A line for a line, so that files stay beside each other.
+        assert said == ["so", "", "so", "so", ""]
+    elif task == "dialogue":
+        first = ("say 1", "so", "say 2")
+        assert asked == [("say 1",), first, (*first, "so", "say 3")]
+    else:
+        assert asked == [("say 1",), ("say 2 say 3",)]
 
 
 def test_what_is_read_and_copied_is_of_the_source(model, tmp_path):

@@ -63,8 +63,13 @@ def test_turns_are_texts_or_have_speakers(tmp_path):
         {"talk": ["a"]},
         {"talk": ["a", " "]},
         {"talk": [1, 2]},
+        {"talk": {"a": 1, "b": 2}},
+        {"talk": [{"text": None}, {"text": "b"}]},
+        {"talk": [{"text": "a", "speaker": 3}, {"text": "b"}]},
     ]
-    path = write(tmp_path, "\n".join(map(json.dumps, lines)) + "\n{", "x.jsonl")
+    text = "\n".join(map(json.dumps, lines))
+    text += '\n{"talk": [' + "9" * 5000 + "]}\n{"
+    path = write(tmp_path, text, "x.jsonl")
     found = list(read_turns(path, "talk"))
     good = [each for each in found if not isinstance(each, BadExample)]
     assert [(each.source, each.references) for each in good] == [
@@ -79,7 +84,19 @@ def test_turns_are_texts_or_have_speakers(tmp_path):
         "has no two utterances, or an empty one",
         "has no list of utterances in the field 'talk'",
     ]
-    assert bad[5].startswith("is no JSON")
+    assert bad[5:8] == ["has no list of utterances in the field 'talk'"] * 3
+    # Nor is a number that Python would not take.
+    assert all(reason.startswith("is no JSON") for reason in bad[8:])
+    assert len(bad) == 10
+
+
+def test_line_one_begins_a_dialogue_and_the_file_names_the_task(tmp_path):
+    (tmp_path / "task2").mkdir()
+    text = "1 hi\thello\n1 you\tme\n"
+    path = write(tmp_path / "task2", text, "dialog-babi-task5-trn.txt")
+    found = collect(read_dialog_babi(path), skip_bad=False).kept
+    assert [each.source for each in found] == [("hi",), ("you",)]
+    assert {each.kind for each in found} == {"5"}
 
 
 def test_a_line_without_a_number_is_bad(tmp_path):

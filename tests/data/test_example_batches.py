@@ -134,14 +134,20 @@ def test_what_cannot_be_is_refused():
 @given(st.lists(st.lists(st.booleans(), min_size=2, max_size=20), min_size=1))
 def test_streams_are_predicted_token_by_token(rows):
     streams = [
-        Stream(np.arange(1, 1 + len(said), dtype=np.int32), np.array(said), None, ())
+        Stream(
+            np.arange(1, 1 + len(said), dtype=np.int32),
+            np.arange(101, 101 + len(said), dtype=np.int32),
+            np.array(said),
+            np.zeros(0, int),
+            (),
+        )
         for said in rows
     ]
     buckets = plan_buckets(lengths_of(streams), 2)
     batches = ExampleBatches(fill_streams(streams), buckets, 3)
     for k in range(len(batches)):
         batch = batches[k]
-        assert (batch["targets"] == batch["inputs"] + 1)[batch["present"]].all()
+        assert (batch["targets"] == batch["inputs"] + 101)[batch["present"]].all()
         assert not (batch["valid"] & ~batch["present"]).any()
         for row, number in enumerate(batch["examples"]):
             said = rows[number][1:] if number >= 0 else []

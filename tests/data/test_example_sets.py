@@ -77,6 +77,17 @@ def test_every_kind_is_cut(tmp_path):
     assert len(sets.train) == 11
 
 
+def test_rare_kinds_keep_what_they_have_to_train_on(tmp_path):
+    """In all as many as wanted, shared in proportion, and one of each kind stays."""
+    counts = {kind: 1 for kind in range(1, 21)} | {21: 20, 22: 60}
+    files = babi(tmp_path, counts)
+    sets = load_examples("babi", files, validation_fraction=0.1, test_fraction=0.1)
+    assert len(sets.validation) == 10 and len(sets.test) == 9
+    assert {each.kind for each in sets.train} == {str(kind) for kind in counts}
+    of_most = [each.kind for each in sets.validation].count("22")
+    assert of_most in (6, 7, 8)
+
+
 def test_articles_are_not_cut_through(tmp_path):
     def article(title, count):
         question = {"question": "Who?", "answers": [{"text": "He"}]}

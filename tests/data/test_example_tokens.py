@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from wmlstm_jax.data import train_tokenizer
 from wmlstm_jax.data.example_tokens import Vocabulary
-from wmlstm_jax.data.examples import Example
 
 TEXT = " the cat sat on the mat .\n"
 NAMES = {"bytes": 0, "characters": 0, "words": 0, "punctuated": 0, "bpe": 260}
@@ -40,15 +39,47 @@ def test_a_target_ends_and_is_read_back(vocabulary):
 
 @every
 def test_texts_of_a_source_are_kept_apart(vocabulary):
-    one, _ = vocabulary.encode_source(["the mat"])
-    two, _ = vocabulary.encode_source(["the cat"])
-    both, _ = vocabulary.encode_source(["the mat", "the cat"])
+    one, two, both = (
+        vocabulary.encode_source(texts).source
+        for texts in (["the mat"], ["the cat"], ["the mat", "the cat"])
+    )
     assert both.tolist() == [*one, vocabulary.between, *two]
+    none = vocabulary.encode_source([])
+    assert len(none.source) == len(none.target) == 0 and not none.cut
+
+
+@every
+@pytest.mark.parametrize("limit", range(1, 24))
+def test_of_what_is_too_long_the_first_text_loses_its_end(vocabulary, limit):
+    texts = ["the mat on", "the cat", "sat on the mat"]
+    parts = [vocabulary.encode_source([text]).source.tolist() for text in texts]
+    whole = vocabulary.encode_source(texts).source.tolist()
+    found = vocabulary.encode_source(texts, limit=limit)
+    assert found.cut == (len(whole) > limit)
+    assert len(found.source) == min(limit, len(whole)) or (
+        # A text of which nothing is left takes the token after it along.
+        len(found.source) == limit - 1
+    )
+    *first, last = parts
+    kept = found.source.tolist()
+    if limit < len(last):
+        assert kept == last[:limit]
+        return
+    assert kept[len(kept) - len(last) :] == last
+    pieces = ",".join(map(str, kept)).split(f",{vocabulary.between},")
+    for piece, part in zip(reversed(pieces[:-1]), reversed(first), strict=False):
+        piece = [int(token) for token in piece.split(",")]
+        assert piece == part[: len(piece)]
+    # What comes after the one that is cut is whole.
+    for piece, part in zip(
+        pieces[1:], parts[len(parts) - len(pieces) + 1 :], strict=True
+    ):
+        assert piece == ",".join(map(str, part))
 
 
 def test_a_word_that_is_not_known_is_copied_from_the_source():
-    example = Example(("the ox sat", "on a yak, ox"), ("a ox and yak",), "here")
-    source, target, words = WORDS.encode(example)
+    source, _, words, _ = WORDS.encode_source(["the ox sat", "on a yak, ox"])
+    target = WORDS.encode_target("a ox and yak", words)
     size, unknown = WORDS.size, WORDS.unknown
     assert words == (" ox", " a", " yak", ",")
     the, sat, on = WORDS.tokenizer.encode(" the sat on")
@@ -60,16 +91,33 @@ def test_a_word_that_is_not_known_is_copied_from_the_source():
     assert WORDS.decode(target, words) == "a ox<unk> yak"
 
 
+def test_what_was_cut_cannot_be_copied():
+    found = WORDS.encode_source(["the ox yak"], limit=2)
+    assert found.words == (" ox",) and found.cut
+    target = WORDS.encode_target("ox yak", found.words)
+    assert target.tolist() == [WORDS.size, WORDS.unknown, WORDS.end]
+
+
 def test_what_has_nothing_unknown_has_no_words():
     for name in ("bytes", "characters", "bpe"):
-        encoded = VOCABULARIES[name].encode(Example(("dog 🐍",), ("ox",), "here"))
+        encoded = VOCABULARIES[name].encode_source(["dog 🐍"])
         assert encoded.words == ()
         assert max(encoded.source) < VOCABULARIES[name].size
 
 
+@every
+def test_every_token_has_a_name(vocabulary):
+    special = vocabulary.start, vocabulary.end, vocabulary.between
+    names = [vocabulary.name(token) for token in special]
+    assert names == ["(start)", "(end)", "(next text)"]
+    assert vocabulary.name(vocabulary.size + 1, (" ox", " yak")) in ("yak", "")
+    # What no word has such a number is nothing, whatever wrote it.
+    assert vocabulary.name(vocabulary.size + 2, (" ox", " yak")) == ""
+
+
 @given(st.text("abc ,.", min_size=1).filter(str.strip))
 def test_any_text_can_be_said_by_copying_it(text):
-    source, words = WORDS.encode_source([text])
-    target = WORDS.encode_target(text, words)
-    np.testing.assert_array_equal(target[:-1], source)
-    assert WORDS.decode(target, words) == text.strip()
+    found = WORDS.encode_source([text])
+    target = WORDS.encode_target(text, found.words)
+    np.testing.assert_array_equal(target[:-1], found.source)
+    assert WORDS.decode(target, found.words) == text.strip()

@@ -125,6 +125,9 @@ JSONL = ("q",), "r"
         ('{"q": " ", "r": "b"}', 1, "has an empty source"),
         ('{"q": "a", "r": []}', 1, "has an empty target"),
         ('{"q": "a", "r": ["b", ""]}', 1, "has an empty target"),
+        ('{"q": "a", "r": ' + "9" * 5000 + "}", 1, "is no JSON"),
+        (r'{"q": "a \ud83d", "r": "b"}', 1, "has half of a surrogate pair, which"),
+        (r'{"q": "a", "r": ["b", "\udc00"]}', 1, "has half of a surrogate pair"),
     ],
 )
 def test_a_bad_line_is_named_or_left_out(content, line, reason, tmp_path):
@@ -198,3 +201,23 @@ def test_nothing_left_is_refused():
         collect([BadExample("here", "is bad")], skip_bad=True)
     kept = Example(("a",), ("b",), "there")
     assert collect([BadExample("here", "is bad"), kept], skip_bad=True).kept == [kept]
+
+
+@pytest.mark.parametrize(
+    "change", [{"question": None}, {"answers": [{"text": 3}]}, {"question": 5}]
+)
+def test_a_question_that_is_no_text_is_bad(tmp_path, change):
+    asked = {"id": "q1", "question": "Who?", "answers": [{"text": "Ann"}]} | change
+    paragraphs = [{"context": "Ann is here.", "qas": [asked]}]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"data": [{"title": "t", "paragraphs": paragraphs}]}))
+    (bad,) = list(read_squad(str(path)))
+    assert bad.where == f"{path}, question q1"
+    assert bad.reason == "has a context, question or answer that is no text"
+
+
+def test_a_field_may_be_a_book(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("from,to\n" + "a " * 100_000 + ",b\n")
+    (example,) = read_table(str(path), ("from",), "to")
+    assert len(example.source[0]) == 200_000

@@ -102,3 +102,9 @@ def test_several_answers_are_several_references(data_dir):
 def test_what_is_no_text_is_refused(data_dir, sources, target, message):
     with pytest.raises(ValueError, match=message):
         read(data_dir, sources, target)
+
+
+def test_a_kind_that_is_no_field_is_refused(data_dir):
+    """And nobody is told to prepare again what is whole."""
+    with pytest.raises(ValueError, match="kind_field is 'tite', .*number.*title.$"):
+        read(data_dir, ("title",), "pair/en", "tite")

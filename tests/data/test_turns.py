@@ -1,7 +1,7 @@
 import numpy as np
 
 from wmlstm_jax.data import train_tokenizer
-from wmlstm_jax.data.example_tokens import Vocabulary
+from wmlstm_jax.data.example_tokens import Limits, Vocabulary
 from wmlstm_jax.data.examples import Example
 from wmlstm_jax.data.questions import read_babi
 from wmlstm_jax.data.turns import (
@@ -74,9 +74,8 @@ def test_each_is_asked_with_all_before_it(tmp_path):
         np.testing.assert_array_equal(each.source, stream.tokens[:start])
         text = VOCABULARY.decode(each.target, each.words)
         assert text == turn.references[0] and each.target[-1] == VOCABULARY.end
-    alone = VOCABULARY.encode(group[0])
+    alone = VOCABULARY.encode_source(group[0].source)
     np.testing.assert_array_equal(asked[0].source, alone.source)
-    np.testing.assert_array_equal(asked[0].target, alone.target)
 
 
 def test_who_goes_on_from_nobody_begins():
@@ -84,5 +83,33 @@ def test_who_goes_on_from_nobody_begins():
     (group,) = group_turns([example])
     stream = stream_of(group)
     np.testing.assert_array_equal(
-        stream.tokens[: stream.starts[0]], VOCABULARY.encode_source(("a", "b"))[0]
+        stream.tokens[: stream.starts[0]], VOCABULARY.encode_source(("a", "b")).source
+    )
+
+
+def test_a_new_word_that_was_said_can_be_copied_from_then_on():
+    """It cannot be said by itself the first time: nobody had told it."""
+    turns = [
+        Example(("Where is Mary?",), ("zyx",), "here"),
+        Example(("Where is Mary?", "zyx"), ("zyx qwv",), "here", news=()),
+    ]
+    stream, size = stream_of(turns), VOCABULARY.size
+    assert stream.words == (" zyx", " qwv")
+    end, unknown = VOCABULARY.end, VOCABULARY.unknown
+    assert stream.tokens[stream.said].tolist() == [size, end, size, size + 1, end]
+    assert stream.targets[stream.said].tolist() == [unknown, end, size, unknown, end]
+    rest = ~stream.said
+    np.testing.assert_array_equal(stream.tokens[rest], stream.targets[rest])
+    second = asked_in_turns(VOCABULARY, encode_turns(VOCABULARY, turns))[1]
+    assert size in second.source and second.words == (" zyx",)
+
+
+def test_each_turn_has_its_limits(tmp_path):
+    group = group_turns(turns(tmp_path))[0]
+    found = encode_turns(VOCABULARY, group, Limits(source=5, target=1))
+    assert [len(each.encoded.source) for each in found] == [4, 4, 5]
+    assert [len(each.encoded.target) for each in found] == [1, 1, 1]
+    assert all(each.encoded.cut for each in found)
+    assert not any(
+        e.encoded.cut for e in encode_turns(VOCABULARY, group, Limits(99, 9))
     )

@@ -74,19 +74,33 @@ def test_responses_are_right_one_by_one_and_all_together():
     for said, begins, wanted in turns:
         example = Example(("a",), (wanted,), "here", news=None if begins else ())
         counts = counts.plus(task.count(said, example))
-    assert list(counts.dialogues()) == [True, False]
     scores = task.scores(counts)
     assert scores["accuracy by response"] == 75
     assert scores["accuracy by dialogue"] == 50
     assert "| accuracy by dialogue |  50.00 |" in task.table(counts)
-    assert list(Responses().dialogues()) == []
+    assert not any(name.startswith("accuracy by response,") for name in scores)
 
 
-def test_distinct_is_the_share_of_different_runs():
+def test_every_kind_of_dialogue_has_its_accuracy():
+    task, counts = Dialogue(), Responses()
+    turns = [("a", "1", True, "a"), ("b", "2", True, "b"), ("c", "2", False, "x"),
+             ("d", "1", True, "d"), ("e", "2", True, "e")]  # fmt: skip
+    for said, kind, begins, wanted in turns:
+        news = None if begins else ()
+        example = Example(("a",), (wanted,), "here", kind, news)
+        counts = counts.plus(task.count(said, example))
+    scores = task.scores(counts)
+    assert scores["accuracy by response"] == 80
+    assert scores["accuracy by response, 1"] == scores["accuracy by dialogue, 1"] == 100
+    assert scores["accuracy by response, 2"] == pytest.approx(100 * 2 / 3)
+    assert scores["accuracy by dialogue, 2"] == 50
+
+
+def test_distinct_is_how_many_different_runs_there_are_for_a_word():
     texts = ("a b a b", "a", "a b")
     assert distinct(texts, 1) == pytest.approx(100 * 2 / 7)
-    assert distinct(texts, 2) == pytest.approx(100 * 2 / 4)
-    assert distinct(texts, 5) == 0
+    assert distinct(texts, 2) == pytest.approx(100 * 2 / 7)
+    assert distinct(texts, 5) == distinct(("", " "), 1) == 0
 
 
 def test_summaries_stand_beside_the_lead():
@@ -100,10 +114,14 @@ def test_summaries_stand_beside_the_lead():
     # As many words as the first reference: "The meeting" against the second one.
     assert scores["lead ROUGE-1"] == pytest.approx(100 * 2 * 2 / (2 + 3))
     plain = Summarization(stem=False).count("meetings moved", example)
-    assert plain.said.scores[0] == pytest.approx(50)
+    assert plain.said.scores["ROUGE-1"] == pytest.approx(50)
+    # Lsum goes line by line.
+    lines = Example(("x",), ("one two\nthree four",), "here")
+    found = task.scores(task.count("three four\none two", lines))
+    assert found["ROUGE-Lsum"] == 100 and found["ROUGE-L"] == 50
     both = counts.plus(task.count("nothing", example))
-    assert both.said.summaries == 2 and both.said.scores[0] == 50
+    assert both.said.summaries == 2 and both.said.scores["ROUGE-1"] == 50
     assert "| lead " in task.table(both)
-    assert math.isnan(RougeCounts().scores[0])
+    assert math.isnan(RougeCounts().scores["ROUGE-L"])
     with pytest.raises(ValueError, match="a summary has no reference"):
         count_rouge("a", [])

@@ -69,12 +69,8 @@ def draw_alignment(
         texts = trained.run.data.sets.validation[0].source
     found = align(trained, texts)
     words = found.said.encoded.words
-    special = {vocabulary.end: "(end)", vocabulary.between: "(next text)"}
     across, down = (
-        [
-            special.get(int(token)) or visible(vocabulary.decode([token], words))
-            for token in tokens
-        ]
+        [visible(vocabulary.name(token, words)) for token in tokens]
         for tokens in (found.said.tokens, found.said.encoded.source)
     )
     shown = [(what, getattr(found, what)) for what in ("read", "copied")]

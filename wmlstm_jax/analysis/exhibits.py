@@ -68,18 +68,10 @@ def exhibit_source(
     said, trace = trace_source(trained, texts, layer)
     _check_length(len(trace.tokens) + len(said.encoded.source))
     vocabulary, words = vocabulary_of(trained), said.encoded.words
-    special = {
-        vocabulary.start: "(start)",
-        vocabulary.end: "(end)",
-        vocabulary.between: "(next text)",
-    }
-
-    def name(token):
-        return special.get(int(token)) or vocabulary.decode([token], words)
-
-    tokens = [name(token) for token in trace.tokens]
-    banked = trained.run.config.encoder.num_layers > 0
-    source = [name(token) for token in said.encoded.source] if banked else []
+    tokens = [vocabulary.name(token, words) for token in trace.tokens]
+    source = []
+    if trained.run.config.encoder.num_layers:
+        source = [vocabulary.name(token, words) for token in said.encoded.source]
     return _exhibit(trained, trace, tokens, source, layer)
 
 

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from wmlstm_jax.analysis.exhibits import Exhibit, to_json
-from wmlstm_jax.training.manifest import write_whole, writing
+from wmlstm_jax.training.manifest import write_whole
 
 _SCRIPTS = ("text.js", "charts.js", "main.js")
 
@@ -44,10 +44,7 @@ def write_page(path: str | Path, exhibits: Sequence[Exhibit]) -> None:
     for name, part in parts.items():
         before, _, behind = page.partition(name)
         page = before + part + behind
-    path = Path(path)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page)
+    write_whole(Path(path), page)
 
 
 def _asset(name: str) -> str:

@@ -22,10 +22,9 @@ from wmlstm_jax.training.trained import Trained
 SCORED = {
     "translation": Translation(),
     "question_answering": QuestionAnswering(),
-    "summarization": Summarization(),
     "dialogue": Dialogue(),
 }
-"""How each task is scored."""
+"""How each task is scored that has no settings of its own."""
 
 
 class Predictions(NamedTuple):
@@ -61,11 +60,26 @@ def predict(trained: Trained, split: str) -> Predictions | None:
     for number, each in tqdm(found, split, len(examples), leave=False, disable=None):
         said[number] = each
     in_order = [said[number] for number in range(len(examples))]
-    task, counts = SCORED[trained.run.config.task], None
-    for example, each in zip(examples, in_order, strict=True):
-        one = task.count(each.text, example)
-        counts = one if counts is None else counts.plus(one)
+    count = scorer_of(trained).count
+    counts = _sum([count(s.text, e) for s, e in zip(in_order, examples, strict=True)])
     return Predictions(split, examples, in_order, counts, time.perf_counter() - began)
+
+
+def scorer_of(trained: Trained) -> Any:
+    """What scores the task of a model."""
+    task = trained.run.config.task
+    if task == "summarization":
+        return Summarization(stem=trained.run.config.stem)
+    return SCORED[task]
+
+
+def _sum(counts: list[Any]) -> Any:
+    """Of neighbours, again and again: what is added stays small for long."""
+    while len(counts) > 1:
+        pairs = zip(counts[::2], counts[1::2], strict=False)
+        rest = counts[-1:] if len(counts) % 2 else []
+        counts = [a.plus(b) for a, b in pairs] + rest
+    return counts[0]
 
 
 def report(trained: Trained, workdir: Path) -> str:
@@ -83,7 +97,7 @@ def report(trained: Trained, workdir: Path) -> str:
     Raises:
       ValueError: as in `predict`; or a file cannot be written.
     """
-    task, parts, scores = SCORED[trained.run.config.task], [], []
+    task, parts, scores = scorer_of(trained), [], []
     for split in ("validation", "test"):
         found = predict(trained, split)
         if found is None:

@@ -2,12 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator
 
 from wmlstm_jax.data.examples import BadExample, Example, Found
-from wmlstm_jax.data.text_files import matching_files, read_text
+from wmlstm_jax.data.text_files import NUMBERED, lines_of
 
-_NUMBERED = re.compile(r"(\d+) (.*)")
 _TASK = re.compile(r"task(\d+)")
 _END = "__eou__"
 
@@ -16,7 +14,8 @@ def read_dialog_babi(path: str, *, prefix: str = "") -> Found:
     """Numbered lines as dialog bAbI has them (Bordes et al. 2017).
 
     A line with a tab has what the user said and the response; one without is a fact of
-    the knowledge base, which is part of what came in. An empty line ends a dialogue.
+    the knowledge base, which is part of what came in. An empty line ends a dialogue,
+    and line 1 begins one.
 
     Args:
       path: the file, or a glob; `task3` in a name says the task.
@@ -29,18 +28,20 @@ def read_dialog_babi(path: str, *, prefix: str = "") -> Found:
     Raises:
       ValueError: a file cannot be read.
     """
-    for file, lines in _files(path, prefix):
-        task = _TASK.search(file)
+    for file, lines in lines_of(f"{prefix}path", path):
+        task = _TASK.search(file.name)
         kind, texts, told = task[1] if task else "", [], 0
         for number, line in enumerate(lines, 1):
             where = f"{file}, line {number}"
             if not line.strip():
                 texts, told = [], 0
                 continue
-            match = _NUMBERED.fullmatch(line)
+            match = NUMBERED.fullmatch(line)
             if match is None:
                 yield BadExample(where, "does not start with a number and a blank")
                 continue
+            if match[1] == "1":
+                texts, told = [], 0
             said, *response = match[2].split("\t")
             texts.append(said.strip())
             if response:
@@ -63,7 +64,7 @@ def read_dailydialog(path: str, *, prefix: str = "") -> Found:
     Raises:
       ValueError: a file cannot be read.
     """
-    for file, lines in _files(path, prefix):
+    for file, lines in lines_of(f"{prefix}path", path):
         for number, line in enumerate(lines, 1):
             texts = [text.strip() for text in line.split(_END)]
             texts = texts[:-1] if not texts[-1] else texts
@@ -84,17 +85,17 @@ def read_turns(path: str, target_field: str, *, prefix: str = "") -> Found:
     Raises:
       ValueError: a file cannot be read.
     """
-    for file, lines in _files(path, prefix):
+    for file, lines in lines_of(f"{prefix}path", path):
         for number, line in enumerate(lines, 1):
             where = f"{file}, line {number}"
             try:
                 turns = json.loads(line)[target_field]
-                if isinstance(turns, str):
-                    raise TypeError("a text is no list")
+                if not isinstance(turns, list):
+                    raise TypeError("no list")
                 texts = [_utterance(each) for each in turns]
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 yield BadExample(where, f"is no JSON ({error})")
-            except (KeyError, TypeError):
+            except (KeyError, TypeError, AttributeError):
                 yield BadExample(
                     where, f"has no list of utterances in the field {target_field!r}"
                 )
@@ -115,10 +116,6 @@ def _utterance(each) -> str:
     if isinstance(each, str):
         return each.strip()
     text, speaker = each["text"].strip(), each.get("speaker", "")
+    if not isinstance(speaker, str):
+        raise TypeError("no name")
     return f"{speaker}: {text}" if speaker and text else text
-
-
-def _files(path: str, prefix: str) -> Iterator[tuple[str, list[str]]]:
-    for file in matching_files(f"{prefix}path", path):
-        text = read_text(f"{prefix}path", file).removesuffix("\n")
-        yield str(file), text.split("\n")

@@ -106,7 +106,7 @@ def fill_streams(streams: Sequence[Stream]) -> Fill:
     def fill(members: np.ndarray, lengths: tuple[int, ...]) -> Batch:
         chosen = [streams[member] if member >= 0 else None for member in members]
         inputs, present = _padded([e and e.tokens[:-1] for e in chosen], *lengths)
-        targets, _ = _padded([e and e.tokens[1:] for e in chosen], *lengths)
+        targets, _ = _padded([e and e.targets[1:] for e in chosen], *lengths)
         valid, _ = _padded([e and e.said[1:] for e in chosen], *lengths)
         return {
             "inputs": inputs,

@@ -68,6 +68,9 @@ class ExampleSource(NamedTuple):
     whole_kinds: bool = False
     """A split takes whole kinds, such as articles, and not a part of each."""
 
+    both_learned: bool = False
+    """What comes in after the first utterance is said by the other, and learned too."""
+
 
 def read_backwards(*, prefix: str = "") -> Found:
     """Lines of the text inside Python, to be said from their last word to the first.
@@ -90,8 +93,8 @@ EXAMPLE_SOURCES: dict[str, ExampleSource] = {
     "squad": ExampleSource(read_squad, ("path",), whole_kinds=True),
     "babi": ExampleSource(read_babi, ("path",)),
     "dialog_babi": ExampleSource(read_dialog_babi, ("path",)),
-    "dailydialog": ExampleSource(read_dailydialog, ("path",)),
-    "turns": ExampleSource(read_turns, ("path", "target_field")),
+    "dailydialog": ExampleSource(read_dailydialog, ("path",), both_learned=True),
+    "turns": ExampleSource(read_turns, ("path", "target_field"), both_learned=True),
     "tfds": ExampleSource(read_prepared_examples, ("path", *_FIELDS, "data_dir")),
 }
 """The sources of examples by the name that a config gives."""
@@ -226,14 +229,33 @@ def _cut(
             if len(cut) < wanted and len(by_kind) > 1:
                 cut[:0] = by_kind.pop(kind)
     else:
-        for members in by_kind.values():
-            start = len(members) - math.ceil(part * len(members))
+        for kind, count in _shares(by_kind, math.ceil(wanted)).items():
+            members = by_kind[kind]
+            start = len(members) - count
             # Not through examples that go on from each other.
             while 0 < start < len(members) and members[start].news is not None:
                 start -= 1
             cut += members[start:]
             del members[start:]
     return [each for members in by_kind.values() for each in members], cut
+
+
+def _shares(by_kind: dict[str, list[Example]], wanted: int) -> dict[str, int]:
+    """How many of each kind make so many, in proportion; of each at least one stays."""
+    total = sum(map(len, by_kind.values()))
+    exact = {kind: wanted * len(each) / total for kind, each in by_kind.items()}
+    shares = {kind: int(share) for kind, share in exact.items()}
+    # What is lost by rounding goes to those that lost most.
+    order = sorted(exact, key=lambda kind: shares[kind] - exact[kind])
+    missing = wanted - sum(shares.values())
+    while missing:
+        room = [kind for kind in order if shares[kind] < len(by_kind[kind]) - 1]
+        for kind in room[:missing]:
+            shares[kind] += 1
+        missing -= len(room[:missing])
+        if not room:
+            break
+    return shares
 
 
 def _digest(splits: Iterable[list[Example]]) -> str:

@@ -7,11 +7,11 @@ refused with its place or, where one wants to, counted and left out.
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-from wmlstm_jax.data.text_files import matching_files, read_text
+from wmlstm_jax.data.text_files import lines_of, matching_files, read_text
 
 
 class Example(NamedTuple):
@@ -33,6 +33,7 @@ class BadExample(NamedTuple):
 
 
 Found = Iterator[Example | BadExample]
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class Examples(NamedTuple):
@@ -80,6 +81,10 @@ def _checked(example: Example) -> Example | BadExample:
         return BadExample(example.where, "has an empty source")
     if not example.references or not all(r.strip() for r in example.references):
         return BadExample(example.where, "has an empty target")
+    if _HALF.search("\n".join((*example.source, *example.references))):
+        return BadExample(
+            example.where, "has half of a surrogate pair, which is no text"
+        )
     return example
 
 
@@ -95,14 +100,16 @@ def read_parallel(path: str, target_path: str, *, prefix: str = "") -> Found:
       ValueError: a line has no partner, or a file cannot be read.
     """
     names = f"{prefix}path", f"{prefix}target_path"
-    sources, targets = map(matching_files, names, (path, target_path))
+    sources, targets = (
+        list(lines_of(*each)) for each in zip(names, (path, target_path), strict=True)
+    )
     if len(sources) != len(targets):
         raise ValueError(
             f"data.{names[0]} matches {len(sources)} files and data.{names[1]}"
             f" {len(targets)}; they must be as many."
         )
-    for source, target in zip(sources, targets, strict=True):
-        lines = [*map(_lines, names, (source, target))]
+    for (source, *lines), (target, *others) in zip(sources, targets, strict=True):
+        lines += others
         counts = [len(each) for each in lines]
         if counts[0] != counts[1]:
             longer, shorter = (source, target)[:: 1 if counts[0] > counts[1] else -1]
@@ -112,11 +119,6 @@ def read_parallel(path: str, target_path: str, *, prefix: str = "") -> Found:
             )
         for number, pair in enumerate(zip(*lines, strict=True), 1):
             yield Example(pair[:1], pair[1:], f"{source}, line {number}")
-
-
-def _lines(field: str, file: Path) -> list[str]:
-    """The lines of a file; only LF ends one."""
-    return read_text(field, file).removesuffix("\n").split("\n")
 
 
 def read_jsonl(
@@ -136,12 +138,12 @@ def read_jsonl(
       kind_field: what examples are counted by, if anything.
       prefix: of `path` in messages, such as "validation_".
     """
-    for file in matching_files(f"{prefix}path", path):
-        for number, line in enumerate(_lines(f"{prefix}path", file), 1):
+    for file, lines in lines_of(f"{prefix}path", path):
+        for number, line in enumerate(lines, 1):
             where = f"{file}, line {number}"
             try:
                 record = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 yield BadExample(where, f"is no JSON ({error})")
                 continue
             yield _from_record(record, source_fields, target_field, kind_field, where)
@@ -167,6 +169,7 @@ def read_table(
     Raises:
       ValueError: a column is missing, or a file cannot be read.
     """
+    csv.field_size_limit(2**31 - 1)  # A field may be a book.
     for file in matching_files(f"{prefix}path", path):
         tabs = ".tsv" in file.suffixes
         # A field in quotes may hold line ends.

@@ -95,6 +95,9 @@ def read_prepared_examples(
     for field in source_fields:
         _require_text(path, "source_fields", field, builder, shapes=((),))
     _require_text(path, "target_field", target_field, builder, shapes=((), (None,)))
+    if kind_field:
+        scalars = ((),)
+        _require_text(path, "kind_field", kind_field, builder, scalars, numbers=True)
     found = {}
     for split, stored in _splits(path, builder).items():
         sources = [_column(path, builder, stored, field) for field in source_fields]
@@ -172,11 +175,20 @@ def _how_to_prepare(name: str, data_dir: str) -> str:
     )
 
 
-def _require_text(path, setting: str, field: str, builder: Any, shapes: tuple) -> None:
+def _require_text(
+    path,
+    setting: str,
+    field: str,
+    builder: Any,
+    shapes: tuple,
+    *,
+    numbers: bool = False,
+) -> None:
+    """Refuses a feature that is no text, nor a number where those are allowed."""
     fields = [
         name
         for name, info in _leaves(builder.info.features.get_tensor_info())
-        if info.shape in shapes and np.dtype(info.np_dtype).kind == "O"
+        if info.shape in shapes and (numbers or np.dtype(info.np_dtype).kind == "O")
     ]
     if field not in fields:
         names = " or ".join(sorted(fields))

@@ -4,9 +4,8 @@ import json
 import re
 
 from wmlstm_jax.data.examples import BadExample, Example, Found
-from wmlstm_jax.data.text_files import matching_files, read_text
+from wmlstm_jax.data.text_files import NUMBERED, lines_of, matching_files, read_text
 
-_BABI_LINE = re.compile(r"(\d+) (.*)")
 _BABI_TASK = re.compile(r"qa(\d+)_")
 
 
@@ -24,13 +23,14 @@ def read_squad(path: str, *, prefix: str = "") -> Found:
       ValueError: a file cannot be read, or is not laid out so.
     """
     for file in matching_files(f"{prefix}path", path):
+        text = read_text(f"{prefix}path", file)
         try:
-            articles = json.loads(read_text(f"{prefix}path", file))["data"]
+            articles = json.loads(text)["data"]
             for article in articles:
                 for paragraph in article["paragraphs"]:
                     for question in paragraph["qas"]:
                         yield _asked(file, article, paragraph["context"], question)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} is no JSON ({error}); correct it.") from error
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
@@ -41,14 +41,17 @@ def read_squad(path: str, *, prefix: str = "") -> Found:
 
 def _asked(file, article, context: str, question: dict):
     where = f"{file}, question {question['id']}"
+    asked = question["question"]
     answers = tuple(dict.fromkeys(each["text"] for each in question["answers"]))
+    if not all(isinstance(text, str) for text in (context, asked, *answers)):
+        return BadExample(where, "has a context, question or answer that is no text")
     if not answers:
         return BadExample(where, "has no answer")
     for answer in answers:
         if answer not in context:
             return BadExample(where, f"has the answer {answer!r}, not in its context")
     title = str(article.get("title", ""))
-    return Example((context, question["question"]), answers, where, title)
+    return Example((context, asked), answers, where, title)
 
 
 def read_babi(path: str, *, prefix: str = "") -> Found:
@@ -67,13 +70,12 @@ def read_babi(path: str, *, prefix: str = "") -> Found:
     Raises:
       ValueError: a file cannot be read.
     """
-    for file in matching_files(f"{prefix}path", path):
+    for file, lines in lines_of(f"{prefix}path", path):
         task = _BABI_TASK.search(file.name)
         kind, story, told = task[1] if task else "", [], 0
-        text = read_text(f"{prefix}path", file).removesuffix("\n")
-        for number, line in enumerate(text.split("\n"), 1):
+        for number, line in enumerate(lines, 1):
             where = f"{file}, line {number}"
-            match = _BABI_LINE.fullmatch(line)
+            match = NUMBERED.fullmatch(line)
             if match is None:
                 yield BadExample(where, "does not start with a number and a blank")
                 continue

@@ -2,9 +2,13 @@
 
 import glob
 import gzip
+import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+NUMBERED = re.compile(r"(\d+) (.*)")
+"""A line with its number, as in the files of bAbI."""
 
 
 def read_files(
@@ -66,6 +70,16 @@ def matching_files(field: str, pattern: str) -> list[Path]:
     if not files:
         raise ValueError(f"data.{field}={pattern} matches no file; correct the glob.")
     return files
+
+
+def lines_of(field: str, pattern: str) -> Iterator[tuple[Path, list[str]]]:
+    """The lines of each file that a name or a glob matches; only LF ends one.
+
+    Raises:
+      ValueError: as in `matching_files` and `read_text`.
+    """
+    for file in matching_files(field, pattern):
+        yield file, read_text(field, file).removesuffix("\n").split("\n")
 
 
 def _refuse_trained(field: str, matches: list[Path], trained: set[Path]) -> None:

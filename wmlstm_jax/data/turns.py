@@ -5,14 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmlstm_jax.data.example_tokens import EncodedExample, Vocabulary
+from wmlstm_jax.data.example_tokens import EncodedExample, Limits, Vocabulary
 from wmlstm_jax.data.examples import Example
+
+_NO_LIMITS = Limits()
 
 
 class Stream(NamedTuple):
     """One example or several, one after another."""
 
     tokens: np.ndarray  # [L] int32: source, start, target, end, source, ...
+    targets: np.ndarray  # [L] int32: the same as it can be said: no word of a target
+    # that nobody had told before
     said: np.ndarray  # [L] bool: is part of a target, ends included
     starts: np.ndarray  # [n] int: where the start tokens are
     words: tuple[str, ...]  # outside the vocabulary, in any of them
@@ -29,35 +33,53 @@ def group_turns(examples: Sequence[Example]) -> list[list[Example]]:
     return groups
 
 
+class Turn(NamedTuple):
+    """An example of a stream."""
+
+    encoded: EncodedExample  # its target can be said
+    heard: np.ndarray  # [T] int32: the target as what follows can copy it
+    words: tuple[str, ...]  # outside the vocabulary, those of the target too
+
+
 def encode_turns(
-    vocabulary: Vocabulary, turns: Sequence[Example]
-) -> list[EncodedExample]:
+    vocabulary: Vocabulary, turns: Sequence[Example], limits: Limits = _NO_LIMITS
+) -> list[Turn]:
     """Examples as tokens, each without what is known from those before it.
 
     Args:
       vocabulary: the tokens.
       turns: from `group_turns`; the first is taken in with its whole source.
+      limits: of each.
     """
     words: tuple[str, ...] = ()
-    found = []
+    found: list[Turn] = []
     for turn in turns:
         source = turn.source if not found or turn.news is None else turn.news
-        tokens, words = vocabulary.encode_source(source, words)
-        target = vocabulary.encode_target(turn.references[0], words)
-        found.append(EncodedExample(tokens, target, words))
+        encoded = vocabulary.encode_source(source, words, limits.source)
+        target = vocabulary.encode_target(turn.references[0], encoded.words)
+        # A word that is said for the first time can be copied from then on.
+        words = vocabulary.encode_source(turn.references[:1], encoded.words).words
+        heard = vocabulary.encode_target(turn.references[0], words)
+        most = limits.target or len(target)
+        encoded = encoded._replace(
+            target=target[:most], cut=encoded.cut or most < len(target)
+        )
+        found.append(Turn(encoded, heard[:most], words))
     return found
 
 
-def join_turns(vocabulary: Vocabulary, turns: Sequence[EncodedExample]) -> Stream:
+def join_turns(vocabulary: Vocabulary, turns: Sequence[Turn]) -> Stream:
     """One stream of what `encode_turns` gives."""
-    parts, said, starts, length = [], [], [], 0
-    for source, target, _ in turns:
-        parts += [source, [vocabulary.start], target]
+    parts, targets, said, starts, length = [], [], [], [], 0
+    for (source, target, *_), heard, _ in turns:
+        parts += [source, [vocabulary.start], heard]
+        targets += [source, [vocabulary.start], target]
         said += [np.zeros(len(source) + 1, bool), np.ones(len(target), bool)]
         starts.append(length + len(source))
         length += len(source) + 1 + len(target)
     return Stream(
         np.concatenate(parts).astype(np.int32),
+        np.concatenate(targets).astype(np.int32),
         np.concatenate(said),
         np.array(starts),
         turns[-1].words,
@@ -65,11 +87,11 @@ def join_turns(vocabulary: Vocabulary, turns: Sequence[EncodedExample]) -> Strea
 
 
 def asked_in_turns(
-    vocabulary: Vocabulary, turns: Sequence[EncodedExample]
+    vocabulary: Vocabulary, turns: Sequence[Turn]
 ) -> list[EncodedExample]:
     """Each turn with all that came before it as its source, also what was said."""
     stream = join_turns(vocabulary, turns)
     return [
-        EncodedExample(stream.tokens[:start], turn.target, turn.words)
+        turn.encoded._replace(source=stream.tokens[:start])
         for start, turn in zip(stream.starts, turns, strict=True)
     ]

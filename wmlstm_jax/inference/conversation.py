@@ -5,23 +5,28 @@ here takes the carries of a model's layers, each leaf leading with B, and gives 
 ones; a slot is known by the position of the token that wrote it.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from wmlstm_jax.core import Carry, Memory
+from wmlstm_jax.inference.conversation_files import load, save
 
 Array = jax.Array
 Carries = tuple[Carry, ...]
-FORMAT = "wmlstm_jax conversation, version 1"
+__all__ = [
+    "Slot",
+    "branch",
+    "forget",
+    "load",
+    "pin",
+    "remembered",
+    "reset",
+    "save",
+]
 
 
 class Slot(NamedTuple):
@@ -127,102 +132,10 @@ def branch(carries: Carries) -> Carries:
     return jax.tree.map(jnp.copy, carries)
 
 
-def save(
-    path: str | Path,
-    carries: Carries,
-    about: Mapping[str, Any],
-    notes: Mapping[str, Any] | None = None,
-) -> None:
-    """Writes the state of a conversation, apart from the weights, in one file.
-
-    The file is a safetensors file: numbers only, nothing that could run.
-
-    Args:
-      path: the file; it is replaced as a whole.
-      carries: the state.
-      about: what a state belongs to, such as the settings of the model, as JSON can
-        hold it; `load` compares it.
-      notes: what else is kept, such as words that the tokens stand for.
-
-    Raises:
-      ValueError: the file cannot be written.
-    """
-    path = Path(path)
-    leaves = _named(jax.device_get(carries))
-    metadata = {
-        "format": FORMAT,
-        "about": json.dumps(about, sort_keys=True),
-        "notes": json.dumps(notes or {}),
-    }
-    metadata["sha256"] = _digest(leaves, metadata)
-    content = safetensors.numpy.save(
-        {name: _as_bytes(leaf) for name, leaf in leaves.items()}, metadata
-    )
-    new = path.with_name(path.name + ".new")
-    try:
-        new.write_bytes(content)
-        new.replace(path)
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be written ({error.strerror}); name another file."
-        ) from error
-
-
-def load(
-    path: str | Path, carries: Carries, about: Mapping[str, Any]
-) -> tuple[Carries, dict[str, Any]]:
-    """Reads the state of a conversation with the same model, and the notes of it.
-
-    Args:
-      path: from `save`.
-      carries: a state of that model, for its structure, shapes and dtypes.
-      about: as it was given to `save`.
-
-    Raises:
-      ValueError: the file cannot be read, is none of these or is damaged, or it belongs
-        to another model; the message names the first difference.
-    """
-    wanted = _named(carries)
-    try:
-        if (
-            Path(path).stat().st_size
-            > 2 * sum(_bytes(w) for w in wanted.values()) + 2**20
-        ):
-            raise ValueError(f"{path} is no conversation with this model: too large.")
-        with safetensors.safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(
-                    f"{path} is {metadata.get('format', 'no conversation')!r}; this"
-                    f" package reads {FORMAT!r}."
-                )
-            _compare(path, json.loads(metadata["about"]), about)
-            stored = {name: file.get_tensor(name) for name in file.keys()}
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be read ({error.strerror or error}); name a file that"
-            " `save` has written."
-        ) from error
-    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise _damaged(path, str(error)) from error
-    for name, leaf in wanted.items():
-        size = stored[name].nbytes if name in stored else None
-        if size != _bytes(leaf):
-            raise _damaged(path, f"{name} has {size} bytes instead of {_bytes(leaf)}")
-    leaves = {
-        name: np.frombuffer(stored[name].tobytes(), leaf.dtype).reshape(leaf.shape)
-        for name, leaf in wanted.items()
-    }
-    if "notes" not in metadata or _digest(leaves, metadata) != metadata.get("sha256"):
-        raise _damaged(path, "its sha256 is another")
-    tree = jax.tree.structure(carries)
-    found = [jnp.asarray(leaves[name]) for name in wanted]
-    return jax.tree.unflatten(tree, found), json.loads(metadata["notes"])
-
-
 def _slots(carry: Carry) -> Memory:
     memory = carry.memory
-    if memory is None or memory.slot_epoch.shape[-1] == 0:
+    # A matrix of fast weights has no keys of its own.
+    if memory is None or not memory.keys.size:
         raise ValueError("this memory has no slots; there is nothing to tell of it.")
     return memory
 
@@ -242,51 +155,3 @@ def _change(
     if all(carry.memory is None for carry in carries):
         raise ValueError("the model has no memory; there is nothing to pin or forget.")
     return tuple(found)
-
-
-def _named(carries: Carries) -> dict[str, Any]:
-    """The leaves by their places."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(carries)
-    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
-
-
-def _as_bytes(leaf: np.ndarray) -> np.ndarray:
-    """The same as a row of bytes: of every dtype, bfloat16 too."""
-    return np.frombuffer(np.ascontiguousarray(leaf).tobytes(), np.uint8)
-
-
-def _bytes(leaf: Any) -> int:
-    return leaf.size * leaf.dtype.itemsize
-
-
-def _digest(leaves: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    digest = hashlib.sha256()
-    for name in ("format", "about", "notes"):
-        digest.update(metadata[name].encode() + b"\0")
-    for name, leaf in leaves.items():
-        digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
-
-
-def _compare(path: str | Path, was: Any, now: Mapping[str, Any]) -> None:
-    """Refuses a state that belongs to something else."""
-    was, now = (dict(_flat(each)) for each in (was, json.loads(json.dumps(now))))
-    for name in sorted(was.keys() | now.keys()):
-        if was.get(name) != now.get(name):
-            raise ValueError(
-                f"{path} belongs to another model ({name}: {was.get(name)!r}, now"
-                f" {now.get(name)!r}); load it beside that one."
-            )
-
-
-def _flat(tree: Any, prefix: str = ""):
-    if not isinstance(tree, dict):
-        yield prefix, tree
-        return
-    for name, value in tree.items():
-        yield from _flat(value, f"{prefix}.{name}" if prefix else name)
-
-
-def _damaged(path: str | Path, what: str) -> ValueError:
-    return ValueError(f"{path} is damaged: {what}; use another copy.")

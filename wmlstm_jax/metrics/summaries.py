@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from rouge_score.rouge_scorer import RougeScorer
 
+_KINDS = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
+NAMES = ("ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum")
+
 
 class RougeCounts(NamedTuple):
     """Sums over summaries; add two with `plus`, read scores at the end."""
@@ -15,6 +18,7 @@ class RougeCounts(NamedTuple):
     rouge1: float = 0.0  # sums of F1, of words
     rouge2: float = 0.0  # of pairs of words
     rouge_l: float = 0.0  # of the longest common subsequence
+    rouge_lsum: float = 0.0  # of those of lines, as published for several sentences
 
     def plus(self, other: "RougeCounts") -> "RougeCounts":
         """The counts of both sets together."""
@@ -23,14 +27,15 @@ class RougeCounts(NamedTuple):
             self.rouge1 + other.rouge1,
             self.rouge2 + other.rouge2,
             self.rouge_l + other.rouge_l,
+            self.rouge_lsum + other.rouge_lsum,
         )
 
     @property
-    def scores(self) -> tuple[float, float, float]:
-        """Mean F1 of ROUGE-1, 2 and L in percent; NaN without summaries."""
+    def scores(self) -> dict[str, float]:
+        """Mean F1 in percent, by name; NaN without summaries."""
+        sums = self.rouge1, self.rouge2, self.rouge_l, self.rouge_lsum
         count = self.summaries or math.nan
-        one, two, long = self.rouge1, self.rouge2, self.rouge_l
-        return 100 * one / count, 100 * two / count, 100 * long / count
+        return {n: 100 * total / count for n, total in zip(NAMES, sums, strict=True)}
 
 
 def count_rouge(
@@ -39,7 +44,7 @@ def count_rouge(
     """Counts one summary (Lin 2004); of several references each score takes the best.
 
     Args:
-      summary: what was said.
+      summary: what was said; a line for each sentence, if that is to count.
       references: what it could have been.
       stem: compares words without their endings (Porter's stemmer, English).
 
@@ -49,10 +54,9 @@ def count_rouge(
     if not references:
         raise ValueError("a summary has no reference; give it at least one.")
     found = _scorer(stem).score_multi(references, summary)
-    names = ("rouge1", "rouge2", "rougeL")
-    return RougeCounts(1, *(float(found[name].fmeasure) for name in names))
+    return RougeCounts(1, *(float(found[kind].fmeasure) for kind in _KINDS))
 
 
 @functools.cache
 def _scorer(stem: bool) -> RougeScorer:
-    return RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=stem)
+    return RougeScorer(_KINDS, use_stemmer=stem)

@@ -1,7 +1,7 @@
 """BLEU and chrF of translations, as sacrebleu computes them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
@@ -60,7 +60,7 @@ def score_translations(
     return TranslationScores(*found, *signatures)
 
 
-def _streams(references: Sequence[tuple[str, ...]]) -> list[list[str | None]]:
+def _streams(references: Sequence[tuple[str, ...]]) -> Any:
     """The first reference of all, the second of all, and so on; None where it ends."""
     most = max(map(len, references))
     return [

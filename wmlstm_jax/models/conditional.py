@@ -1,7 +1,7 @@
 """What says a target, however it has taken in the source."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
@@ -19,7 +19,7 @@ Array = jax.Array
 class Encoded(NamedTuple):
     """All that a decoder needs of a source."""
 
-    carries: Carries  # of the decoder, before its first token
+    carries: Any  # of the decoder, before its first token: what its `step_fn` takes
     sources: Sources | None  # the bank of every layer of the decoder, if it reads one
 
 

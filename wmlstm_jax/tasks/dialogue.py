@@ -1,6 +1,6 @@
 """Dialogue: a response to all that was said before."""
 
-from collections.abc import Iterator
+import itertools
 from typing import NamedTuple
 
 from wmlstm_jax.data.examples import Example
@@ -13,6 +13,7 @@ class Responses(NamedTuple):
     pairs: Translations = Translations()
     begins: tuple[bool, ...] = ()  # whether a dialogue begins with it
     right: tuple[bool, ...] = ()  # whether it is one of the references
+    kinds: tuple[str, ...] = ()  # of each, such as the number of a task
 
     def plus(self, other: "Responses") -> "Responses":
         """Both sets, the other after this one."""
@@ -20,20 +21,27 @@ class Responses(NamedTuple):
             self.pairs.plus(other.pairs),
             self.begins + other.begins,
             self.right + other.right,
+            self.kinds + other.kinds,
         )
 
-    def dialogues(self) -> Iterator[bool]:
-        """Whether all of a dialogue is right, dialogue after dialogue."""
-        whole = True
-        for number, (begins, right) in enumerate(
-            zip(self.begins, self.right, strict=True)
-        ):
-            if begins and number:
-                yield whole
-                whole = True
-            whole &= right
-        if self.right:
-            yield whole
+    def of(self, kind: str) -> "Responses":
+        """Those of a kind, for accuracies: without the texts."""
+        chosen = [each == kind for each in self.kinds]
+        return Responses(
+            begins=tuple(itertools.compress(self.begins, chosen)),
+            right=tuple(itertools.compress(self.right, chosen)),
+        )
+
+    @property
+    def accuracies(self) -> tuple[float, float]:
+        """Right responses, and dialogues with nothing wrong, in percent."""
+        whole: list[bool] = []
+        for begins, right in zip(self.begins, self.right, strict=True):
+            if begins or not whole:
+                whole.append(True)
+            whole[-1] &= right
+        by_response = 100 * sum(self.right) / len(self.right)
+        return by_response, 100 * sum(whole) / len(whole)
 
 
 class Dialogue:
@@ -52,14 +60,27 @@ class Dialogue:
             Translations((said,), (references,)),
             (example.news is None,),
             (said in references,),
+            (example.kind,),
         )
 
     def scores(self, counts: Responses) -> dict[str, float | str]:
-        """In percent; distinct-n is the share of different n-grams (Li et al. 2016)."""
-        whole, bleu = list(counts.dialogues()), score_translations(counts.pairs)
-        return {
-            "accuracy by response": 100 * sum(counts.right) / len(counts.right),
-            "accuracy by dialogue": 100 * sum(whole) / len(whole),
+        """In percent.
+
+        distinct-n is how many different n-grams there are for each word (Li et al.
+        2016, "A diversity-promoting objective function", section 4).
+        """
+        bleu = score_translations(counts.pairs)
+        by_response, by_dialogue = counts.accuracies
+        scores: dict[str, float | str] = {
+            "accuracy by response": by_response,
+            "accuracy by dialogue": by_dialogue,
+        }
+        if len(kinds := sorted(set(counts.kinds))) > 1:
+            for kind in kinds:
+                by_response, by_dialogue = counts.of(kind).accuracies
+                scores[f"accuracy by response, {kind}"] = by_response
+                scores[f"accuracy by dialogue, {kind}"] = by_dialogue
+        return scores | {
             "BLEU": bleu.bleu,
             "distinct-1": distinct(counts.pairs.hypotheses, 1),
             "distinct-2": distinct(counts.pairs.hypotheses, 2),
@@ -75,10 +96,12 @@ class Dialogue:
 
 
 def distinct(texts: tuple[str, ...], length: int) -> float:
-    """Different runs of so many words, in percent of all; 0 where there is none."""
-    runs = [
+    """Different runs of so many words, in percent of the words; 0 without any."""
+    split = [text.split() for text in texts]
+    runs = {
         tuple(words[start : start + length])
-        for words in map(str.split, texts)
+        for words in split
         for start in range(len(words) - length + 1)
-    ]
-    return 100 * len(set(runs)) / len(runs) if runs else 0.0
+    }
+    count = sum(map(len, split))
+    return 100 * len(runs) / count if count else 0.0

@@ -1,5 +1,6 @@
 """Question answering: any of several answers is right."""
 
+import math
 from typing import NamedTuple
 
 from wmlstm_jax.data.examples import Example
@@ -68,11 +69,22 @@ class QuestionAnswering:
         if len(counts.kinds) > 1:
             errors = [100 - each.exact_match for each in counts.kinds.values()]
             scores["mean error of kinds"] = sum(errors) / len(errors)
+        if 1 < len(counts.kinds) <= MOST_CLASSES:
+            for kind, each in sorted(counts.kinds.items(), key=_by_number):
+                scores[f"exact match, {kind}"] = each.exact_match
+        wanted = {name for name, _ in counts.classes.pairs}
+        if 1 < len(wanted) <= MOST_CLASSES:
+            for name in sorted(wanted):
+                of_class = ("precision", "recall", "F1"), counts.classes.of(name)
+                for what, share in zip(*of_class, strict=True):
+                    if not math.isnan(share):  # Nothing was said, or none was wanted.
+                        scores[f"{what}, {name}"] = 100 * share
         return scores
 
     def table(self, counts: Answers) -> str:
         """The scores in Markdown; kinds and classes where they are not too many."""
-        rows = [(name, f"{value:.2f}") for name, value in self.scores(counts).items()]
+        scores = self.scores(counts).items()
+        rows = [(name, f"{value:.2f}") for name, value in scores if "," not in name]
         tables = [markdown_table(("score", "%"), rows)]
         if 1 < len(counts.kinds) <= MOST_CLASSES:
             rows = [

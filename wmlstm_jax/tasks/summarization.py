@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from wmlstm_jax.data.examples import Example
 from wmlstm_jax.metrics import markdown_table
-from wmlstm_jax.metrics.summaries import RougeCounts, count_rouge
+from wmlstm_jax.metrics.summaries import NAMES, RougeCounts, count_rouge
 
 
 class Summaries(NamedTuple):
@@ -19,7 +19,7 @@ class Summaries(NamedTuple):
 
 
 class Summarization:
-    """ROUGE-1, 2 and L, mean F1, and the same of the lead.
+    """ROUGE-1, 2, L and Lsum, mean F1, and the same of the lead.
 
     The lead are as many words of the source as the first reference has, which is more
     than a system may know.
@@ -49,15 +49,13 @@ class Summarization:
 
     def scores(self, counts: Summaries) -> dict[str, float]:
         """In percent."""
-        names = ("ROUGE-1", "ROUGE-2", "ROUGE-L")
-        said = zip(names, counts.said.scores, strict=True)
-        lead = zip((f"lead {name}" for name in names), counts.lead.scores, strict=True)
-        return dict(said) | dict(lead)
+        lead = {f"lead {name}": score for name, score in counts.lead.scores.items()}
+        return counts.said.scores | lead
 
     def table(self, counts: Summaries) -> str:
         """The scores in Markdown."""
         rows = [
-            (name, *(f"{score:.2f}" for score in each.scores))
+            (name, *(f"{score:.2f}" for score in each.scores.values()))
             for name, each in (("summaries", counts.said), ("lead", counts.lead))
         ]
-        return markdown_table(("", "ROUGE-1", "ROUGE-2", "ROUGE-L"), rows)
+        return markdown_table(("", *NAMES), rows)

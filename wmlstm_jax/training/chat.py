@@ -1,7 +1,8 @@
 """A conversation with a trained model, whose memory lives on from turn to turn."""
 
+import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +12,12 @@ import numpy as np
 from flax import nnx
 
 from wmlstm_jax.data import bucket_length
+from wmlstm_jax.data.example_sets import EXAMPLE_SOURCES
 from wmlstm_jax.data.example_tokens import Vocabulary
 from wmlstm_jax.inference import Sampler, StepFn, conversation, generate
+from wmlstm_jax.inference.conversation_files import check_range, damaged
 from wmlstm_jax.models import SingleStream
+from wmlstm_jax.training.config import to_settings
 from wmlstm_jax.training.speaking import MULTIPLE, vocabulary_of
 from wmlstm_jax.training.trained import Trained
 
@@ -33,6 +37,7 @@ class _State(NamedTuple):
 
     carries: Any
     words: tuple[str, ...]  # outside the vocabulary, which tokens V + i stand for
+    turns: int  # how often it was told something
 
 
 class Chat:
@@ -58,15 +63,9 @@ class Chat:
         self._model, self._sampler = model, sampler
         self._rng = jax.random.key(seed)
         self._longest = trained.run.config.search.max_length
-        config = trained.run.config
-        # What the arrays of a state mean depends on the weights that made them.
-        self._about = {
-            "model": asdict(config.model),
-            "seed": config.seed,
-            "text": trained.about["text"]["sha256"],
-            "step": trained.step,
-        }
-        self._begun = _State(model.decoder.initialize_carry(1), ())
+        self._both = EXAMPLE_SOURCES[trained.run.config.data.source].both_learned
+        self._about = _fingerprint(trained)
+        self._begun = _State(model.decoder.initialize_carry(1), (), 0)
         self._state, self._branches = self._begun, dict[str, _State]()
 
     def tell(self, text: str) -> Iterator[str]:
@@ -80,8 +79,11 @@ class Chat:
         if not text.strip():
             raise ValueError("there is nothing to say something to; write a word.")
         words = self._vocabulary
-        carries, known = self._state
-        tokens, known = words.encode_source([text], known)
+        carries, known, turns = self._state
+        heard = words.encode_source([text], known)
+        tokens, known = heard.source, heard.words
+        if turns and self._both:  # As it was learned: said by the other.
+            tokens = np.array([words.start, *tokens, words.end])
         carries = self._read(carries, tokens)
         number = bucket_length(len(known)) if known else 0
         step = self._model.step_fn(None, number)
@@ -100,13 +102,17 @@ class Chat:
             found.append(int(token))
             if token == words.end:
                 break
-            # Whole, because what stands between two words depends on both.
-            now = words.decode(found, known)
+            # Whole, because what stands between two words depends on both; and half
+            # a character may still change.
+            now = words.decode(found, known).rstrip("\ufffd")
             if now.startswith(shown):
                 yield now[len(shown) :]
                 shown = now
+        whole = words.decode(found, known)
+        if whole.startswith(shown):
+            yield whole[len(shown) :]
         said = np.array([*found, words.end] if words.end not in found else found)
-        self._state = _State(self._read(carries, said), known)
+        self._state = _State(self._read(carries, said), known, turns + 1)
 
     def remembered(self) -> list[Remembered]:
         """The words in the memory of the last layer, the oldest first.
@@ -114,14 +120,10 @@ class Chat:
         Raises:
           ValueError: it has no slots.
         """
-        vocabulary, (carries, words) = self._vocabulary, self._state
-        special = {vocabulary.start: "(answer)", vocabulary.end: "(end)"}
-        special[vocabulary.between] = "(next)"
+        carries, words, _ = self._state
         return [
             Remembered(
-                slot.position,
-                special.get(slot.token) or vocabulary.decode([slot.token], words),
-                slot.pinned,
+                slot.position, self._vocabulary.name(slot.token, words), slot.pinned
             )
             for slot in conversation.remembered(carries)
         ]
@@ -159,7 +161,7 @@ class Chat:
         Raises:
           ValueError: the file cannot be written.
         """
-        notes = {"words": list(self._state.words)}
+        notes = {"words": list(self._state.words), "turns": self._state.turns}
         conversation.save(path, self._state.carries, self._about, notes)
 
     def load(self, path: str | Path) -> None:
@@ -169,7 +171,16 @@ class Chat:
           ValueError: the file cannot be read, is damaged, or is of another model.
         """
         carries, notes = conversation.load(path, self._begun.carries, self._about)
-        self._state = _State(carries, tuple(notes["words"]))
+        words, turns = notes.get("words"), notes.get("turns")
+        if (
+            not isinstance(words, list)
+            or not all(isinstance(word, str) for word in words)
+            or not isinstance(turns, int)
+        ):
+            raise damaged(path, "its notes are not those of a chat")
+        size = self._vocabulary.size + len(words)
+        check_range(path, carries, size)
+        self._state = _State(carries, tuple(words), turns)
 
     def _read(self, carries: Any, tokens: np.ndarray) -> Any:
         """The state after more tokens; few lengths are compiled."""
@@ -188,6 +199,24 @@ class Chat:
             carries = change(self._state.carries, np.array(places))
             self._state = self._state._replace(carries=carries)
         return len(places)
+
+
+def _fingerprint(trained: Trained) -> dict[str, Any]:
+    """What a state belongs to: its arrays mean nothing to other weights.
+
+    The settings are there so that a difference has a name.
+    """
+    settings = to_settings(trained.run.config)
+    weights = hashlib.sha256()
+    for leaf in jax.tree.leaves(trained.params):
+        weights.update(np.asarray(leaf).tobytes())
+    tokenizer = json.dumps(trained.run.tokenizer.to_json(), sort_keys=True)
+    return {
+        "config": {part: settings[part] for part in ("task", "data", "model")},
+        "step": trained.step,
+        "tokenizer": hashlib.sha256(tokenizer.encode()).hexdigest(),
+        "weights": weights.hexdigest(),
+    }
 
 
 @jax.jit

@@ -91,6 +91,10 @@ def _is_news(record) -> bool:
 def _guarded(main):
     try:
         main()
+    except BrokenPipeError:
+        # Whoever read the output has gone; what is left of it goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except ValueError as error:
         last, _ = list(traceback.walk_tb(error.__traceback__))[-1]
         # Under `python -m` a module is named __main__; its specification knows better.

@@ -47,7 +47,8 @@ class EncoderConfig:
     coverage: float
 
     def __post_init__(self):
-        require("encoder", self, ("num_layers", "coverage"), 0)
+        require("encoder", self, ("num_layers", "num_slots", "coverage"), 0)
+        require_positive("encoder", self, ("hidden_dim",))
         if self.coverage and not self.num_layers:
             raise ValueError(
                 f"encoder.coverage is {self.coverage}; it must be 0 without an encoder."
@@ -157,6 +158,7 @@ class TrainConfig:
         no difference between the two.
       watch_memory: at every validation also reports what the memory did with a training
         batch, as `wmlstm_jax.metrics.MemoryCounts` counts it.
+      stem: of summaries, compares words without their endings (ROUGE).
       compare: also train a plain LSTM of as many parameters, beside the model.
       data: the text, or the examples.
       model: the model; of a task with sources and targets, what says the targets.
@@ -174,6 +176,7 @@ class TrainConfig:
     eval_every: int
     vocab_share: float
     watch_memory: bool
+    stem: bool
     compare: bool
     data: DataConfig
     model: ModelConfig

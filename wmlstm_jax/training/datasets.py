@@ -19,8 +19,9 @@ from wmlstm_jax.data.example_batches import (
     plan_buckets,
 )
 from wmlstm_jax.data.example_sets import ExampleFiles, ExampleSets, load_examples
-from wmlstm_jax.data.example_tokens import EncodedExample, Vocabulary
+from wmlstm_jax.data.example_tokens import EncodedExample, Limits, Vocabulary
 from wmlstm_jax.data.turns import (
+    Turn,
     asked_in_turns,
     encode_turns,
     group_turns,
@@ -183,7 +184,7 @@ class ExampleData:
         """
         groups = self._fitting(split)
         if not self._streams:
-            return [each for group in groups for each in group]
+            return [each.encoded for group in groups for each in group]
         return [e for group in groups for e in asked_in_turns(self.vocabulary, group)]
 
     def batches(
@@ -200,7 +201,7 @@ class ExampleData:
             rows = [join_turns(self.vocabulary, group) for group in groups]
             fill = fill_streams(rows)
         else:
-            rows = [each for group in groups for each in group]
+            rows = [each.encoded for group in groups for each in group]
             fill = fill_pairs(rows, self.vocabulary.start)
         return ExampleBatches(
             fill,
@@ -214,7 +215,7 @@ class ExampleData:
     def tokens_per_batch(self) -> float:
         """Of sources and targets together."""
         sizes = [
-            sum(len(each.source) + len(each.target) for each in group)
+            sum(len(each.source) + len(each.target) for each, *_ in group)
             for group in self._fitting("train")
         ]
         return float(np.mean(sizes)) * self._config.batch_size
@@ -228,7 +229,7 @@ class ExampleData:
             )
         for split, groups in self._groups.items():
             count = sum(map(len, groups))
-            long = sum(self._is_long(each) for group in groups for each in group)
+            long = sum(each.encoded.cut for group in groups for each in group)
             if not long:
                 continue
             what = f"{long} are longer than data.max_source or data.max_target and cut"
@@ -242,27 +243,26 @@ class ExampleData:
         """Where each is, and what is wrong with it."""
         return [f"{each.where} {each.reason}" for each in self.sets.bad]
 
-    def _is_long(self, example: EncodedExample) -> bool:
-        config = self._config
-        return 0 < config.max_source < len(
-            example.source
-        ) or 0 < config.max_target < len(example.target)
+    @property
+    def limits(self) -> Limits:
+        """Beyond which examples are cut."""
+        return Limits(self._config.max_source, self._config.max_target)
 
     @cached_property
-    def _groups(self) -> dict[str, list[list[EncodedExample]]]:
-        """The examples of every split as tokens, whatever their lengths."""
-        found = {}
+    def _groups(self) -> dict[str, list[list[Turn]]]:
+        """The examples of every split as tokens, cut where they are too long."""
+        found, limits = {}, self.limits
         for split in ("train", "validation", "test"):
             examples = getattr(self.sets, split)
             alone = [[each] for each in examples]
             groups = group_turns(examples) if self._streams else alone
-            found[split] = [encode_turns(self.vocabulary, group) for group in groups]
+            found[split] = [encode_turns(self.vocabulary, g, limits) for g in groups]
             if self._one_word and split == "train":
                 self._require_one_word(examples, found[split])
         return found
 
     def _require_one_word(self, examples, encoded) -> None:
-        for example, (each,) in zip(examples, encoded, strict=True):
+        for example, ((each, *_),) in zip(examples, encoded, strict=True):
             if len(each.target) != 2:
                 raise ValueError(
                     f"{example.where} has the target {example.references[0]!r} of"
@@ -270,20 +270,16 @@ class ExampleData:
                     " it to False."
                 )
 
-    def _fitting(self, split: str) -> list[list[EncodedExample]]:
-        """The examples that are neither too long nor left so.
+    def _fitting(self, split: str) -> list[list[Turn]]:
+        """The examples, without those that are to be left out for their length.
 
         What is scored is never left out, or the score would be of easier examples.
         """
         drop = self._config.too_long == "drop" and split == "train"
-        source, target = (
-            slice(limit or None)
-            for limit in (self._config.max_source, self._config.max_target)
-        )
         return [
-            [EncodedExample(e.source[source], e.target[target], e.words) for e in group]
+            group
             for group in self._groups[split]
-            if not (drop and any(map(self._is_long, group)))
+            if not (drop and any(each.encoded.cut for each in group))
         ]
 
 

@@ -55,7 +55,8 @@ def ask(trained: Trained, texts: tuple[str, ...]) -> EncodedExample:
 
     Args:
       trained: the model.
-      texts: of which the source is made.
+      texts: of which the source is made. Beyond what the model was trained for the
+        first of them is cut, and `cut` says so.
 
     Raises:
       ValueError: the model has another task, or a text is empty.
@@ -63,10 +64,9 @@ def ask(trained: Trained, texts: tuple[str, ...]) -> EncodedExample:
     vocabulary = vocabulary_of(trained)
     if not all(text.strip() for text in texts):
         raise ValueError("a source is empty; give it at least one word.")
-    source, words = vocabulary.encode_source(texts)
-    longest = trained.run.config.data.max_source
-    nothing = np.array([vocabulary.end], np.int32)
-    return EncodedExample(source[: longest or None], nothing, words)
+    limit = trained.run.config.data.max_source
+    found = vocabulary.encode_source(texts, limit=limit)
+    return found._replace(target=np.array([vocabulary.end], np.int32))
 
 
 def say(
@@ -99,13 +99,15 @@ def say(
     fill = fill_pairs(sources, vocabulary.start)
     batches = ExampleBatches(fill, buckets, rows)
     model = nnx.merge(trained.run.graph, trained.params)
+    # One number of words, so that a bucket is compiled once.
+    most = max(len(each.words) for each in asked)
+    num_words = bucket_length(most) if most else 0
     for number in range(len(batches)):
         batch = batches[number]
         those = [asked[i] for i in batch["examples"] if i >= 0]
-        most = max(len(each.words) for each in those)
         found = _search(
             beam,
-            bucket_length(most) if most else 0,
+            num_words,
             model,
             batch["source"],
             batch["source_valid"],

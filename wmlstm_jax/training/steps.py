@@ -93,8 +93,11 @@ def make_eval_step(
 
     def step(params, carry, batch):
         carry, said = objective.predict(nnx.merge(graph, params), carry, batch)
+        # A word outside the vocabulary would be scored as itself where it can be copied
+        # and as any unknown word where it cannot: it is not scored.
+        known = batch["targets"] < len(byte_counts)
         counts = count_likelihood(
-            said.log_probs, batch["targets"], batch["valid"], byte_counts
+            said.log_probs, batch["targets"], batch["valid"] & known, byte_counts
         )
         return carry, counts
 
