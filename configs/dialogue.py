@@ -9,6 +9,7 @@
         --config.data.test_path='dialog-babi-task*tst.txt'
 
 configs/dialogue.py          a dialogue in every line, as DailyDialog has them
+configs/dialogue.py:lstm     a plain LSTM of as many parameters, in one stream
 configs/dialogue.py:babi     tasks with a knowledge base, as dialog bAbI has them
 configs/dialogue.py:gpu      the first, for a GPU
 configs/dialogue.py:smoke    two steps of a tiny model, lines said backwards
@@ -18,7 +19,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 
-MODES = ("", "babi", "gpu", "smoke")
+MODES = ("", "lstm", "babi", "gpu", "smoke")
 
 
 def get_config(mode: str = "") -> ConfigDict:
@@ -53,6 +54,10 @@ def get_config(mode: str = "") -> ConfigDict:
         model.read = True
         model.num_heads = 2
         model.key_dim = model.value_dim = 64
+    if mode == "lstm":
+        # Nothing to look back at: what it knows of a source is in its state.
+        config.encoder.num_layers = 0
+        default.make_plain(config, 536)
     if mode == "gpu":
         config.data.vocab_size = 30_000
         config.data.batch_size = 256

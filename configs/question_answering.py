@@ -7,6 +7,7 @@
         --config.data.path=train-v1.1.json
 
 configs/question_answering.py          articles and questions, as SQuAD has them
+configs/question_answering.py:lstm     a plain LSTM of as many parameters, in one stream
 configs/question_answering.py:babi     stories and questions, as bAbI has them
 configs/question_answering.py:gpu      the first, for a GPU
 configs/question_answering.py:smoke    two steps of a tiny model, lines said backwards
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 
-MODES = ("", "babi", "gpu", "smoke")
+MODES = ("", "lstm", "babi", "gpu", "smoke")
 
 
 def get_config(mode: str = "") -> ConfigDict:
@@ -51,6 +52,10 @@ def get_config(mode: str = "") -> ConfigDict:
         model.dropout = 0.1
         config.search.size = 1
         config.search.max_length = 8
+    if mode == "lstm":
+        # Nothing to look back at: what it knows of a source is in its state.
+        config.encoder.num_layers = 0
+        default.make_plain(config, 572)
     if mode == "gpu":
         config.data.vocab_size = 50_000
         config.data.batch_size = 256

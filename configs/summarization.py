@@ -8,6 +8,7 @@
         --config.data.source_fields="('article',)" --config.data.target_field=highlights
 
 configs/summarization.py          an hour on two CPU cores, for 14,000 e-mails
+configs/summarization.py:lstm     a plain LSTM of as many parameters, in one stream
 configs/summarization.py:gpu      for a GPU and long articles
 configs/summarization.py:smoke    two steps of a tiny model, lines said backwards
 """
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 
-MODES = ("", "gpu", "smoke")
+MODES = ("", "lstm", "gpu", "smoke")
 
 
 def get_config(mode: str = "") -> ConfigDict:
@@ -47,6 +48,10 @@ def get_config(mode: str = "") -> ConfigDict:
     config.search.max_length = 30
     # Nobody says the same thing twice in a summary.
     config.search.block_ngram = 2
+    if mode == "lstm":
+        # Nothing to look back at: what it knows of a source is in its state.
+        config.encoder.num_layers = 0
+        default.make_plain(config, 572)
     if mode == "gpu":
         config.data.vocab_size = 50_000
         config.data.batch_size = 128

@@ -11,9 +11,6 @@ from wmlstm_jax.core.params import SHARPNESS_LIMIT
 from wmlstm_jax.core.slots import contract, rms_norm
 from wmlstm_jax.core.types import Array, Carry, Memory, Query, Read, Request
 
-MODE_FLOOR = 0.02
-"""A read mode with less probability is not taken."""
-
 SCORE_LIMIT = 8.0
 """A score is `L tanh(./L)`: salience may order slots, but never drown their content."""
 
@@ -95,26 +92,13 @@ def make_query(config: CellConfig, scalars: dict, vector: Array, modes) -> Query
       modes: `[B, G, Rg*M]` logits of the read modes, or None.
     """
     if modes is not None:
-        modes = choose_modes(by_head(config, modes))
+        modes = jax.nn.softmax(by_head(config, modes), axis=-1)
     return Query(
         vector=address(config, vector, scalars["sharpness"]),
         null_logit=scalars.get("null_logit"),
         modes=modes,
         decay=positive_decay(scalars),
     )
-
-
-def choose_modes(logits: Array) -> Array:
-    """The probabilities of read modes, `[B, R, M]`: a softmax without its tail.
-
-    What a step leaves at other modes it leaves for good, and after n steps along the
-    order only `p^n` is where it should be. So a mode below `MODE_FLOOR` gets nothing;
-    its gradient is that of the softmax, so that it can come back.
-    """
-    soft = jax.nn.softmax(logits, axis=-1)
-    kept = jnp.where(soft < MODE_FLOOR, 0, soft)
-    kept = kept / kept.sum(-1, keepdims=True)
-    return soft + jax.lax.stop_gradient(kept - soft)
 
 
 def address(config: CellConfig, vector: Array, sharpness: Array) -> Array:
