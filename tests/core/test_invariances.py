@@ -151,8 +151,7 @@ def test_a_row_alone_and_token_by_token(name, x64):
         beside = {n: alone[n] for n in ("read_mask", "source") if n in alone}
         carry = alone["carry"]
         for time in range(LENGTH):
-            before = carry.memory
-            x, tag = alone["xs"][time], alone["tags"][time]
+            before, x, tag = carry.memory, alone["xs"][time], alone["tags"][time]
             carry, y = step_alone(given["params"], config, carry, x, tag, **beside)
             np.testing.assert_allclose(y[0], whole["hidden"][time, row], **EXACT)
             if config.copy:
