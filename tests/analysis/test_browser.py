@@ -8,7 +8,6 @@ from tests.analysis.test_page import HOSTILE, TEXT, data_of
 from tests.analysis.test_traces import random_model
 from wmlstm_jax.analysis.exhibits import exhibit_source, exhibit_text
 from wmlstm_jax.analysis.page import write_page
-from wmlstm_jax.training.trained import load
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
@@ -254,8 +253,10 @@ def test_no_other_script_runs(opened, exhibits):
     opened.wrong.clear()
 
 
-def test_the_source_behind_a_word_is_shown(opened, answering):
-    exhibit = exhibit_source(load(answering), ("say 7", "again 5"))
+def test_the_source_behind_a_word_is_shown(opened, pairs, tmp_path):
+    model = random_model(pairs)
+    model = model._replace(checkpoint=tmp_path / "run" / "checkpoints" / "4")
+    exhibit = exhibit_source(model, ("say 7", "again 5"))
     page, (data,) = opened(exhibit)
     page.keyboard.press("Home")
     source = page.locator(".text.source .token")

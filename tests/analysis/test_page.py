@@ -179,8 +179,10 @@ def test_a_long_text_is_a_page_under_five_megabytes(tmp_path):
     assert 500_000 < (tmp_path / "long.html").stat().st_size < 5_000_000
 
 
-def test_a_source_stands_beside_what_is_said(answering):
-    model, texts = load(answering), ("say 7", "again 5")
+def test_a_source_stands_beside_what_is_said(pairs, tmp_path):
+    checkpoint = tmp_path / "run" / "checkpoints" / "4"
+    model = random_model(pairs)._replace(checkpoint=checkpoint)
+    texts = "say 7", "again 5"
     said, trace = trace_source(model, texts)
     data = to_json(exhibit_source(model, texts))
     assert data["source"] == ["say", "7", "(next text)", "again", "5"]

@@ -18,7 +18,6 @@ SETTINGS = {
     "fifo": {},
     "salience": {"policy": "salience"},
     "mixing": {"policy": "top_k"},
-    "two layers": {"num_layers": 2},
     "ordered": {"read_modes": ("content", 0, 1)},
     "pointed": {"read": False, "read_dropout": 0.0},
     "read": {"copy": False},

@@ -63,7 +63,7 @@ BACKENDS = ("loop", "scan", "rollback", "remat")
 def backends_of(name):
     """Each of the first; of the others, which take long, the one of a training run."""
     last = dict.fromkeys(("selective", "read least", "top_k"), ["rollback"])
-    last |= {"gated": ["remat"], "matrix": ["remat"], "covered": ["scan", "rollback"]}
+    last |= {"gated": ["remat"], "matrix": ["remat"], "covered": ["rollback"]}
     return last.get(name, BACKENDS)
 
 

@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 
 from tests.core.small_cells import (
-    POLICIES,
     B,
-    Blend,
     R,
     T,
     assert_trees_close,
@@ -20,7 +18,7 @@ from wmlstm_jax import core
 from wmlstm_jax.core.pointer import point, pointer_logits, pointer_query
 
 EXACT = dict(rtol=1e-11, atol=1e-13)
-EVERY = (*POLICIES, core.TopK(), core.Gated(), Blend())
+EVERY = (core.Fifo(), core.Salience(), core.LeastUsed(), core.TopK())
 DOUBLE = dict(dtype="float64", memory_dtype="float64")
 TAGS = np.random.default_rng(5).integers(0, 9, size=(T, B)).astype(np.int32)
 VALID = np.ones((T, B), bool)
@@ -28,8 +26,7 @@ VALID[3, 1] = False
 
 
 def cell(policy, **settings):
-    blocks = 1 if isinstance(policy, Blend) else 2
-    return small_cell(policy, copy=True, num_blocks=blocks, **DOUBLE | settings)
+    return small_cell(policy, copy=True, num_blocks=2, **DOUBLE | settings)
 
 
 def run(config, params, **given):

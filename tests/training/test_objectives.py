@@ -125,7 +125,7 @@ def test_a_longer_answer_is_not_read_out(pairs):
 def test_coverage_is_trained_on(pairs):
     """And only then the pointer knows what it was told."""
     found = {}
-    for weight in (0.0, 1.0, 1e3):
+    for weight in (0.0, 1e3):
         config = replace(pairs, encoder=replace(pairs.encoder, coverage=weight))
         run = build(config)
         loss = LanguageLoss(config.vocab_share, config.encoder.coverage)
@@ -134,8 +134,9 @@ def test_coverage_is_trained_on(pairs):
         )
         batch = put_batch(run.data.batches("train")[0], run.mesh)
         _, found[weight] = step(run.first_state(), batch)
-    np.testing.assert_allclose(found[1.0].loss, found[0.0].loss, rtol=1e-6)
-    assert found[1e3].grad_norm > 10 * found[1.0].grad_norm > 0
+    # What is reported is the likelihood alone.
+    np.testing.assert_allclose(found[1e3].loss, found[0.0].loss, rtol=1e-6)
+    assert found[1e3].grad_norm > 10 * found[0.0].grad_norm > 0
     with pytest.raises(
         ValueError, match="encoder.coverage is 1.0; it must be 0 without"
     ):

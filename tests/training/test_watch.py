@@ -62,12 +62,10 @@ def test_a_memory_that_nobody_uses_is_reported_once(
 
 
 def test_sources_with_targets_are_watched_too(pairs, tmp_path):
-    for layers in (0, 1):
-        encoder = replace(pairs.encoder, num_layers=layers)
-        config = replace(pairs, encoder=encoder, watch_memory=True, num_steps=2)
-        train(config, tmp_path / str(layers))
-        (row,) = of_the_memory(tmp_path / str(layers))
-        assert row.keys() >= {"write_rate", "read_bits", "copy_share"}
+    encoder = replace(pairs.encoder, num_layers=0)
+    train(replace(pairs, encoder=encoder, watch_memory=True, num_steps=2), tmp_path)
+    (row,) = of_the_memory(tmp_path)
+    assert row.keys() >= {"write_rate", "read_bits", "copy_share"}
 
 
 def test_a_plain_lstm_has_nothing_to_watch(config, tmp_path):
