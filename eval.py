@@ -25,7 +25,13 @@ from wmlstm_jax.analysis import (
 )
 from wmlstm_jax.inference import Greedy, Sample, Sampler
 from wmlstm_jax.training.checkpoints import WHICH, claim_workdir
-from wmlstm_jax.training.command_line import define_config, given_config, run_script
+from wmlstm_jax.training.command_line import (
+    define_config,
+    given_config,
+    refuse,
+    require_utf8,
+    run_script,
+)
 from wmlstm_jax.training.config import LANGUAGE_MODELING
 from wmlstm_jax.training.trained import Trained, continue_text, load
 
@@ -100,12 +106,21 @@ def main() -> None:
 
 
 def _check_flags() -> None:
-    """Refuses what would be ignored."""
-    shown = _TEXT.value or _BESIDE.value or _LAYER.value is not None
-    if shown and _INSPECT.value is None:
-        raise ValueError(
-            "--text, --beside and --layer say what --inspect shows; add --inspect."
-        )
+    """Refuses what would be ignored, and text that is none."""
+    inspects, generates = _INSPECT.value is not None, _GENERATE.value is not None
+    says = generates or _INTERACTIVE.value
+    drawn = _TEMPERATURE, _TOP_K, _TOP_P
+    if not inspects:
+        refuse((_TEXT, _BESIDE, _LAYER), "add --inspect")
+    if not generates:
+        refuse((_NUM_TOKENS,), "add --generate")
+    if not says:
+        refuse((_GREEDY, _SEED, *drawn), "add --generate or --interactive")
+    if _GREEDY.value:
+        refuse(drawn, "leave --greedy out")
+    if says or inspects:
+        refuse((_CACHE,), "it is for scores alone")
+    require_utf8(_GENERATE.value or "", *(_TEXT.value or ()))
 
 
 def _score(trained: Trained, workdir: Path) -> str:

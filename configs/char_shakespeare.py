@@ -27,7 +27,7 @@ def get_config(mode: str = "") -> ConfigDict:
     config.data.test_fraction = 0.0
     config.data.batch_size = 16
     config.data.window = 128
-    # Ten passes of 490 steps.
+    # Ten passes, nearly: one has 491 steps.
     config.num_steps = 10 * 490
     config.eval_every = 490
     config.log_every = 100

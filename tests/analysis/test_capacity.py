@@ -49,7 +49,9 @@ def test_every_capacity_is_trained(config, tmp_path):
         assert each.num_slots == slots
 
 
-def test_what_cannot_be_compared_is_refused(config, tmp_path):
+def test_what_cannot_be_compared_is_refused(config, tmp_path, answering):
+    with pytest.raises(ValueError, match="and not to go on with"):
+        capacity.measure(None, str(answering), tmp_path, (2, 3))
     with pytest.raises(
         ValueError, match="give either --config, to train, or --trained"
     ):

@@ -31,3 +31,13 @@ def test_a_comparison_tells_the_whole_story(config, tmp_path):
     ):
         assert wanted in story
     assert (tmp_path / "memory.png").stat().st_size
+
+
+def test_a_prompt_that_cannot_be_is_refused_before_anything_is_trained(
+    config, tmp_path
+):
+    data = replace(config.data, tokenizer="characters")
+    sample = replace(config.sample, prompt="1 ß")
+    with pytest.raises(ValueError, match="the prompt has 'ß'"):
+        compare(replace(config, data=data, sample=sample), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -232,3 +232,11 @@ def test_the_same_page_again(shown, tmp_path):
     exhibit, _, path = shown
     write_page(tmp_path / "again.html", [exhibit])
     assert (tmp_path / "again.html").read_bytes() == path.read_bytes()
+
+
+def test_a_space_is_shown_where_no_token_has_it(config, tmp_path):
+    for tokenizer, spaced in (("words", True), ("punctuated", False)):
+        data = replace(config.data, tokenizer=tokenizer, vocab_size=0)
+        model = random_model(replace(config, data=data))
+        model = model._replace(checkpoint=tmp_path / "run" / "checkpoints" / "1")
+        assert exhibit_text(model, "1 beside 2").spaced == spaced

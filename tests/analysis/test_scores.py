@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from wmlstm_jax.analysis import score, score_table, write_scores
+from tests.training.conftest import TEXT
+from wmlstm_jax.analysis import capacity, score, score_table, write_scores
 from wmlstm_jax.training import parse_config, train
 from wmlstm_jax.training.trained import load
 
@@ -95,3 +96,20 @@ def test_the_file_says_what_the_table_says(scores, trained, tmp_path):
         assert saved["way"] in row and saved["text"] in row
         assert saved["nats_per_token"] == saved["nats"] / saved["tokens"]
         assert math.log(saved["perplexity"]) == pytest.approx(saved["nats_per_token"])
+
+
+def test_another_text_is_not_scored(config, tmp_path):
+    """One whose vocabulary is another too: that it is another text is what is said."""
+    text, workdir = tmp_path / "text.txt", tmp_path / "run"
+    text.write_text(TEXT)
+    data = replace(config.data, path=str(text), tokenizer="characters")
+    short = replace(config, data=data, num_steps=2)
+    train(short, workdir)
+    text.write_text(TEXT.replace("beside", "BESIDE"))
+    for use in (
+        lambda: score(load(workdir)),
+        lambda: capacity.evaluate(load(workdir), 4),
+        lambda: train(short, workdir),
+    ):
+        with pytest.raises(ValueError, match="the text is not the one that this run"):
+            use()

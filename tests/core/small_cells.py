@@ -72,16 +72,6 @@ def random_inputs(config, seed=1, length=T, batch=B) -> np.ndarray:
     return xs.astype(config.state_dtype)
 
 
-def assert_trees_close(got, wanted, **tolerance):
-    """Two pytrees of the same structure, leaf by leaf."""
-    got, structure = jax.tree.flatten_with_path(got)
-    wanted, same = jax.tree.flatten(wanted)
-    assert structure == same
-    for (path, leaf), other in zip(got, wanted, strict=True):
-        name = jax.tree_util.keystr(path)
-        np.testing.assert_allclose(leaf, other, err_msg=name, **tolerance)
-
-
 def assert_refuses(function, *said):
     """A refusal is one sentence with all of `said` in it."""
     with pytest.raises(ValueError) as refusal:

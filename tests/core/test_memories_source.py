@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from tests.core.small_cells import (
     N,
     R,
     W,
-    assert_trees_close,
     quick_jit,
     random_inputs,
     random_params,
@@ -193,4 +193,4 @@ def test_every_backend_looks_at_the_source_alike(num_slots, read, x64, monkeypat
         assert (np.abs(leaf[VALID]) > 0).all() == used
     assert copy_live.all() and (copy > 0).any()
     for backend in BACKENDS[1:]:
-        assert_trees_close(differentiated(config, backend), wanted, **EXACT)
+        chex.assert_trees_all_close(differentiated(config, backend), wanted, **EXACT)

@@ -221,6 +221,13 @@ def test_a_cell_computes_what_its_policy_declares(policy):
     assert (memory.usage is not None) == policy.ranks_by_reads
 
 
+@pytest.mark.parametrize("num_slots", [1, 16, 1024])
+def test_at_the_start_the_oldest_of_a_full_memory_has_lost_one(num_slots):
+    config = small_cell(core.Salience(), num_slots)
+    decay = core.init_params(jax.random.key(0), config)["memory"]["decay"]
+    np.testing.assert_allclose(num_slots * jax.nn.softplus(decay), 1, rtol=1e-5)
+
+
 def test_a_soft_write_mixes_by_its_weights():
     config = small_cell(Blend(most=0.5))
     rng = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,6 @@ from tests.core.small_cells import (
     K,
     R,
     W,
-    assert_trees_close,
     quick_jit,
     random_inputs,
     random_params,
@@ -109,7 +109,9 @@ def test_a_policy_of_ones_own_works_in_every_backend(
     np.testing.assert_array_equal(carry.memory.written[0, 0], written)
     for backend in BACKENDS[1:]:
         if backend != "rollback" or policy.hard:
-            assert_trees_close(differentiated(config, backend), wanted, **EXACT)
+            chex.assert_trees_all_close(
+                differentiated(config, backend), wanted, **EXACT
+            )
 
 
 def test_usage_is_kept_for_policies_that_rank_by_reads():

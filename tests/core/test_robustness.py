@@ -3,6 +3,7 @@
 import functools
 from dataclasses import dataclass
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 
 from tests.core.small_cells import (
     B,
-    assert_trees_close,
     random_inputs,
     random_params,
     small_cell,
@@ -60,7 +60,7 @@ def test_near_ties_are_broken_alike_forward_and_backward():
     np.testing.assert_array_equal(same_carry.memory.written, carry.memory.written)
     np.testing.assert_allclose(same_ys, ys, rtol=1e-5, atol=1e-6)
     # Sums of 50 steps in float32; a flipped choice moves whole gradients elsewhere.
-    assert_trees_close(got, wanted, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(got, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_rollback_chooses_in_the_forward_pass_only():

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,6 @@ from tests.core.small_cells import (
     N,
     R,
     W,
-    assert_trees_close,
     quick_jit,
     random_inputs,
     random_params,
@@ -142,7 +142,7 @@ def test_a_cell_that_sees_no_reads_is_an_lstm(without, settings, x64):
     got = differentiated(config, params, xs, "rollback", **inputs)
     (d_params, d_xs), outputs = got
     got = (gates_of(d_params) | nothing, d_xs), outputs
-    assert_trees_close(got, wanted, **EXACT)
+    chex.assert_trees_all_close(got, wanted, **EXACT)
     for kernel in d_params["read"].values():
         np.testing.assert_array_equal(kernel, 0)
 

@@ -2,12 +2,12 @@
 
 import operator
 
+import chex
 import jax
 import numpy as np
 
 from tests.core.small_cells import (
     B,
-    assert_trees_close,
     quick_jit,
     random_inputs,
     random_params,
@@ -38,7 +38,7 @@ def test_seeds_may_be_mapped_over(x64):
     mapped, one = quick_jit(jax.vmap(train_from))(seeds), quick_jit(train_from)
     for index, rng in enumerate(seeds):
         row = jax.tree.map(operator.itemgetter(index), mapped)
-        assert_trees_close(row, one(rng), **EXACT)
+        chex.assert_trees_all_close(row, one(rng), **EXACT)
     assert np.ptp(mapped[1][0]) > 0
 
 

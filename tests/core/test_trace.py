@@ -1,5 +1,6 @@
 """The trace: what the memory did, beside a run that is the same without it."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -8,7 +9,6 @@ from tests.core.small_cells import (
     B,
     R,
     T,
-    assert_trees_close,
     quick_jit,
     random_inputs,
     random_params,
@@ -52,7 +52,7 @@ def test_a_traced_run_is_the_run(policy, x64):
     carry, outputs = run(config, params, trace=True)
     same, plain = run(config, params, backend="scan")
     assert plain.trace is None
-    assert_trees_close(
+    chex.assert_trees_all_close(
         (carry, outputs._replace(trace=None)), (same, plain), rtol=0, atol=0
     )
 

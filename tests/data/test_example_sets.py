@@ -124,6 +124,12 @@ def test_a_setting_that_does_not_fit_is_refused(source, changes, message, files)
         load_examples(source, replace(files, **changes))
 
 
+def test_what_is_trained_on_is_no_measure(files, tmp_path):
+    both = {"test_path": files.path, "test_target_path": str(tmp_path / "other")}
+    with pytest.raises(ValueError, match="data.test_path and data.path both name"):
+        load_examples("parallel", replace(files, **both))
+
+
 def test_a_message_names_the_setting_of_its_split(files, tmp_path):
     absent = {f"validation_{n}path": str(tmp_path / "no") for n in ("", "target_")}
     with pytest.raises(ValueError, match="data.validation_path: .*cannot be read"):

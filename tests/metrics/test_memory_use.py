@@ -131,7 +131,7 @@ def test_statistics_are_of_both_batches():
 @pytest.mark.parametrize(
     ("null", "copies", "unused"),
     [(99.5, 0.1, True), (98, 0.1, False), (99.5, 5, False), (None, 0.1, True),
-     (None, 5, False), (99.5, None, True), (50, None, False)],
+     (None, 5, False), (99.5, None, True), (50, None, False), (None, None, False)],
 )  # fmt: skip
 def test_it_is_unused_where_nobody_looks(null, copies, unused):
     counts = MemoryCounts(*[0.0] * 11)

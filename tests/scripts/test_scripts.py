@@ -77,6 +77,12 @@ def test_a_memory_is_drawn(workdir, tmp_path):
         ("eval.py", [], "holds no run"),
         ("eval.py", ["--which=newest"], "should be one of"),
         ("eval.py", ["--num_tokens=0"], "num_tokens"),
+        ("eval.py", ["--text=a"], "--text would be ignored; add --inspect."),
+        ("eval.py", ["--seed=0"], "--seed would be ignored; add --generate or"),
+        ("eval.py", ["--generate=a", "--greedy", "--top_k=2"], "leave --greedy out"),
+        ("eval.py", ["--generate=a", "--cache_slots=2"], "--cache_slots would be"),
+        ("eval.py", ["--generate=\udcff"], "a byte that is not UTF-8, behind ''"),
+        ("train.py", ["--config=configs/lm_embedded.py:smok"], "the mode is 'smok'"),
     ],
 )
 def test_a_mistake_is_one_sentence(name, flags, message, tmp_path):

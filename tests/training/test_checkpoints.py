@@ -269,3 +269,32 @@ def test_a_workdir_without_a_run_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": 1,')
     with pytest.raises(ValueError, match=r"config\.json, line 1: not JSON"):
         saved_config(tmp_path)
+    (tmp_path / "config.json").write_bytes(b'{"seed": "\xff"}')
+    with pytest.raises(ValueError, match=r"config\.json cannot be read \(not UTF-8\)"):
+        saved_config(tmp_path)
+    with pytest.raises(ValueError, match=r"cannot be read \(Not a directory\); name"):
+        saved_config(tmp_path / "config.json")
+
+
+def test_who_only_looks_leaves_what_is_being_written(tmp_path):
+    fill(tmp_path, [3]).__exit__()
+    part = tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp"
+    part.mkdir()
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.restore(state_at(0)).step == 1
+    assert part.exists()
+    Checkpoints(tmp_path).__exit__()
+    assert not part.exists()
+
+
+def test_a_new_checkpoint_is_not_judged_by_an_old_manifest(tmp_path, monkeypatch):
+    fill(tmp_path, [1, 3]).__exit__()
+    flip(files_of(tmp_path, 2)[0])
+    monkeypatch.setattr(Checkpoints, "_seal", lambda self, step: None)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state_at(2), {"data_position": "again"}, 2.0)
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.warns(UserWarning, match="has no manifest"),
+    ):
+        assert checkpoints.restore(state_at(0)).about == {"data_position": "again"}

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from configs import char_shakespeare, default, translation, word_ptb
+from configs import (
+    char_shakespeare,
+    default,
+    dialogue,
+    question_answering,
+    summarization,
+    translation,
+    word_ptb,
+)
 from wmlstm_jax.training import parse_config
 from wmlstm_jax.training.config import MeshConfig, config_differences, to_settings
 from wmlstm_jax.training.objectives import make_objective, num_params
@@ -47,7 +55,14 @@ def test_every_mode_parses(file):
 
 @pytest.mark.parametrize(
     ("file", "vocab_size"),
-    [(char_shakespeare, 65), (word_ptb, 10_000), (translation, 8_003)],
+    [
+        (char_shakespeare, 65),
+        (word_ptb, 10_000),
+        (translation, 8_003),
+        (question_answering, 8_003),
+        (summarization, 8_003),
+        (dialogue, 8_003),
+    ],
 )
 def test_the_lstm_of_a_config_is_of_its_size(file, vocab_size):
     sizes = [
@@ -78,6 +93,15 @@ def test_the_lstm_of_a_config_is_of_its_size(file, vocab_size):
         ({"data__window": 0}, "data.window is 0; it must be positive"),
         ({"optimizer__learning_rate": 0.0}, "optimizer.learning_rate is 0.0"),
         ({"sample__prompt": ""}, "sample.prompt is empty"),
+        ({"sample__top_p": 1.5}, "sample.top_p is 1.5; it must be at most 1"),
+        ({"sample__temperature": 0.0}, "sample.temperature is 0.0; it must be posi"),
+        ({"optimizer__beta1": 1.0}, r"optimizer.beta1 is 1.0; it must be in \[0, 1\)"),
+        ({"optimizer__beta2": -0.1}, r"optimizer.beta2 is -0.1; it must be in"),
+        ({"optimizer__weight_decay": -1.0}, "weight_decay is -1.0; it must be at leas"),
+        ({"encoder__coverage": 1.0}, "encoder.coverage is 1.0; it must be 0 for con"),
+        ({"data__target_path": "x"}, "data.target_path is 'x'; it must be '' for con"),
+        ({"data__max_source": 3}, "data.max_source is 3; it must be 0 for config.ta"),
+        ({"model__embed_dim": 0}, "model.embed_dim is 0; it must be at least 1."),
     ],
 )
 def test_a_wrong_field_is_named(changes, message):

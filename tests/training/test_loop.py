@@ -13,11 +13,12 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter
 
-from wmlstm_jax.training import train
+from wmlstm_jax.training import loop, train
 from wmlstm_jax.training.checkpoints import Checkpoints
 from wmlstm_jax.training.command_line import run_script
 from wmlstm_jax.training.progress import Journal
 from wmlstm_jax.training.run import build
+from wmlstm_jax.training.steps import StepMetrics
 
 
 def last_state(config, workdir):
@@ -83,8 +84,10 @@ def test_the_journal_has_every_report(trained):
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
     validated = [row for row in rows if "validation_loss" in row]
     assert [row["step"] for row in validated] == [2, 4]
+    # The first step has no speed: it compiles.
+    assert all("tokens_per_second" in row for row in rows[1:] if "loss" in row)
     assert {*rows[0], *validated[0]} == {
-        *("step", "loss", "grad_norm", "tokens_per_second"),
+        *("step", "loss", "grad_norm"),
         *("validation_loss", "validation_bits_per_byte"),
     }
 
@@ -169,3 +172,18 @@ def test_a_finished_run_is_only_scored(config, workdir):
     assert journal(workdir) == before
     assert summary.validation.loss == before[-1]["validation_loss"]
     assert summary.step == 4
+    with Checkpoints(workdir) as checkpoints:
+        assert summary.seconds == checkpoints.about()["seconds"]
+
+
+def test_what_is_reported_is_of_the_last_finite_update(tmp_path):
+    def step(loss, norm):
+        return StepMetrics(loss, norm, np.isfinite(loss) and np.isfinite(norm))
+
+    pending = [step(2.0, 3.0), step(4.0, 5.0), step(1.0, np.inf), step(np.nan, 1.0)]
+    said = SimpleNamespace(say=print, report=lambda step, loss: 0.0)
+    with Journal(tmp_path, 0) as log:
+        loop._note_steps(9, pending, log, said)
+    rows = journal(tmp_path)
+    assert [row["step"] for row in rows if "skipped" in row] == [8, 9]
+    assert rows[-1] == {"step": 9, "loss": 3.0, "grad_norm": 5.0}

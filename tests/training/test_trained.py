@@ -42,3 +42,16 @@ def test_what_a_tokenizer_does_not_know_is_no_prompt(config, tmp_path):
     model = load(tmp_path)
     with pytest.raises(ValueError, match="the prompt has 'é', 'ß', which the text"):
         next(continue_text(model, "1 éß", sampler=SAMPLER, num_tokens=2, seed=0))
+
+
+def test_words_go_on_behind_the_prompt(config, tmp_path):
+    data = replace(config.data, tokenizer="words", vocab_size=30)
+    train(replace(config, data=data, num_steps=2), tmp_path)
+    model = load(tmp_path)
+    text = "".join(
+        continue_text(model, "1 beside", sampler=SAMPLER, num_tokens=5, seed=0)
+    )
+    assert text[0] in " \n"
+    known = model.run.tokenizer.encode("1 beside" + text)
+    assert len(known) == 7
+    assert model.run.tokenizer.decode(known) == "1 beside" + text

@@ -10,6 +10,7 @@ import pytest
 from tests.training.test_loop import assert_shown, journal, last_state
 from wmlstm_jax.metrics import MemoryCounts
 from wmlstm_jax.training import loop, train
+from wmlstm_jax.training.run import build
 
 NAMES = {
     "write_rate",
@@ -72,3 +73,14 @@ def test_a_plain_lstm_has_nothing_to_watch(config, tmp_path):
     model = replace(config.model, num_slots=0, copy=False)
     train(replace(config, model=model, watch_memory=True, num_steps=2), tmp_path)
     assert of_the_memory(tmp_path) == []
+
+
+def test_the_memory_is_watched_on_what_it_has_not_seen(config, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        loop, "make_memory_step", lambda *_: lambda *given: seen.append(given[-1])
+    )
+    train(replace(config, watch_memory=True), tmp_path)
+    data = build(config).data.batches("train")
+    for step, batch in zip((2, 4), seen, strict=True):
+        np.testing.assert_array_equal(batch["inputs"], data[step]["inputs"])

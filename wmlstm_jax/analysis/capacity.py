@@ -25,7 +25,7 @@ from wmlstm_jax.training.config import MeshConfig, TrainConfig
 from wmlstm_jax.training.loop import train
 from wmlstm_jax.training.manifest import write_whole, writing
 from wmlstm_jax.training.run import Evaluator, build
-from wmlstm_jax.training.trained import Trained, load
+from wmlstm_jax.training.trained import Trained, check_text, load, text_of
 
 SLOTS = (8, 16, 32, 64, 128, 256, 512)
 NEAR = 0.01
@@ -64,9 +64,11 @@ def evaluate(trained: Trained, num_slots: int) -> Point:
       num_slots: N, at least 1.
 
     Raises:
-      ValueError: see `with_slots`.
+      ValueError: see `with_slots`; or the model has another task, or another text.
     """
     config = with_slots(trained.run.config, num_slots)
+    text_of(trained)
+    check_text(trained)
     run = build(config, trained.run.tokenizer, MeshConfig(data=1))
     run = run._replace(data=trained.run.data)
     validate = Evaluator(run, "validation")

@@ -1,6 +1,5 @@
 """A WM-LSTM beside a plain LSTM of as many parameters: same text, steps, optimiser."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from wmlstm_jax.training.config import LANGUAGE_MODELING, TrainConfig
 from wmlstm_jax.training.loop import train
 from wmlstm_jax.training.objectives import LanguageModeling, num_params
 from wmlstm_jax.training.run import build
-from wmlstm_jax.training.trained import continue_text, load
+from wmlstm_jax.training.trained import continue_text, encode_prompt, load
 
 NAMES = {"wm_lstm": "WM-LSTM", "lstm": "LSTM"}
 
@@ -60,7 +59,8 @@ def compare(config: TrainConfig, workdir: str | Path) -> str:
       picture of its memory is.
 
     Raises:
-      ValueError: a setting cannot be met, or the workdir holds another run.
+      ValueError: a setting cannot be met, the workdir holds another run, or the prompt
+        of `config.sample` has what the text has not.
     """
     if config.task != LANGUAGE_MODELING:
         raise ValueError(
@@ -69,13 +69,13 @@ def compare(config: TrainConfig, workdir: str | Path) -> str:
         )
     workdir = Path(workdir)
     config = replace(config, compare=False)
-    vocab_size = build(config).tokenizer.vocab_size
-    baseline = replace(config, model=matched_lstm(config.model, vocab_size))
+    tokenizer, sample = build(config).tokenizer, config.sample
+    encode_prompt(tokenizer, sample.prompt)
+    lstm = matched_lstm(config.model, tokenizer.vocab_size)
+    baseline = replace(config, model=lstm)
     rows, trained = [], {}
     for name, each in (("wm_lstm", config), ("lstm", baseline)):
-        began = time.perf_counter()
-        train(each, workdir / name)
-        seconds = time.perf_counter() - began
+        seconds = train(each, workdir / name).seconds
         trained[name] = load(workdir / name)
         size = f"{num_params(trained[name].run.objective):,}", f"{seconds:.0f} s"
         for _, way, counts in score(trained[name], ("validation",)):
@@ -83,7 +83,7 @@ def compare(config: TrainConfig, workdir: str | Path) -> str:
             numbers = f"{counts.perplexity:.3f}", f"{counts.bits_per_byte:.3f}"
             rows.append((title, *(("", "") if way else size), *numbers))
     header = ("model", "parameters", "time", "validation perplexity", "bits per byte")
-    sample, picture = config.sample, workdir / "memory.png"
+    picture = workdir / "memory.png"
     generated = continue_text(
         trained["wm_lstm"],
         sample.prompt,

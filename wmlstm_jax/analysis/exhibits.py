@@ -16,8 +16,8 @@ TOP = 8
 """Of what a head reads, so many slots are named; the others are a rest."""
 LEAST = 5
 """Thousandths: a smaller weight is not named."""
-SPACED = ("words", "punctuated")
-"""Tokenisers whose tokens have a space between them."""
+WORDS = "words"
+"""The tokeniser of whose tokens none has the space before it."""
 
 
 class Exhibit(NamedTuple):
@@ -49,7 +49,7 @@ def exhibit_text(trained: Trained, text: str, layer: int | None = None) -> Exhib
     _check_length(len(tokens))
     trace = trace_text(trained, tokens, layer)
     names = [tokenizer.decode([int(token)]) for token in tokens]
-    return _exhibit(trained, trace, names, [], layer)
+    return _exhibit(trained, trace, names, [], layer, tokenizer.name == WORDS)
 
 
 def exhibit_source(
@@ -72,10 +72,12 @@ def exhibit_source(
     source = []
     if trained.run.config.encoder.num_layers:
         source = [vocabulary.name(token, words) for token in said.encoded.source]
-    return _exhibit(trained, trace, tokens, source, layer)
+    # A vocabulary names its tokens without the space before them.
+    spaced = trained.run.tokenizer.name in (WORDS, "punctuated")
+    return _exhibit(trained, trace, tokens, source, layer, spaced)
 
 
-def _exhibit(trained, trace, tokens, source, layer):
+def _exhibit(trained, trace, tokens, source, layer, spaced):
     config = trained.run.config.model
     layer = config.num_layers - 1 if layer is None else layer
     cell = config.cell(layer)
@@ -91,7 +93,6 @@ def _exhibit(trained, trace, tokens, source, layer):
         shown = f"{number:.1f}{unit}" if unit else f"{100 * number:.1f} %"
         facts.append((name.replace("_", " "), shown))
     title = trained.checkpoint.parent.parent.name
-    spaced = trained.run.tokenizer.name in SPACED
     return Exhibit(title, facts, trace, cell, tokens, source, spaced)
 
 

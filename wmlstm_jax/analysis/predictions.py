@@ -14,10 +14,10 @@ from wmlstm_jax.tasks.question_answering import QuestionAnswering
 from wmlstm_jax.tasks.summarization import Summarization
 from wmlstm_jax.tasks.translation import Translation
 from wmlstm_jax.training.datasets import ExampleData
-from wmlstm_jax.training.manifest import write_whole
+from wmlstm_jax.training.manifest import require_writable, write_whole
 from wmlstm_jax.training.run import Evaluator
 from wmlstm_jax.training.speaking import Said, say, vocabulary_of
-from wmlstm_jax.training.trained import Trained
+from wmlstm_jax.training.trained import Trained, check_text
 
 SCORED = {
     "translation": Translation(),
@@ -48,9 +48,11 @@ def predict(trained: Trained, split: str) -> Predictions | None:
       The predictions in the order of the examples; None where there are no examples.
 
     Raises:
-      ValueError: the model has another task, or its examples cannot be read.
+      ValueError: the model has another task, or its examples cannot be read or are not
+        those of the run.
     """
     vocabulary_of(trained)
+    check_text(trained)
     assert isinstance(trained.run.data, ExampleData)
     examples = getattr(trained.run.data.sets, split)
     if not examples:
@@ -95,8 +97,9 @@ def report(trained: Trained, workdir: Path) -> str:
       Likelihood and scores of every split, as Markdown.
 
     Raises:
-      ValueError: as in `predict`; or a file cannot be written.
+      ValueError: as in `predict`; or the workdir cannot be written.
     """
+    require_writable(workdir)
     task, parts, scores = scorer_of(trained), [], []
     for split in ("validation", "test"):
         found = predict(trained, split)

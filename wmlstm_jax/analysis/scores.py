@@ -30,7 +30,12 @@ from wmlstm_jax.training.config import to_settings
 from wmlstm_jax.training.manifest import write_whole
 from wmlstm_jax.training.objectives import num_params
 from wmlstm_jax.training.provenance import provenance
-from wmlstm_jax.training.trained import Trained, language_model_of, text_of
+from wmlstm_jax.training.trained import (
+    Trained,
+    check_text,
+    language_model_of,
+    text_of,
+)
 
 SPLITS = ("validation", "test")
 WINDOW = 256
@@ -65,9 +70,10 @@ def score(
       cache_slots: of the neural cache; by default those of the model's memory.
 
     Raises:
-      ValueError: the model has another task.
+      ValueError: the model has another task, or the text is not that of the run.
     """
     model = language_model_of(trained).config
+    check_text(trained)
     slots = cache_slots or model.num_slots or CACHE_SLOTS
     first, step = _make_step(trained, slots)
     scores, chosen = [], None

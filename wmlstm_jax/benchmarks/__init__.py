@@ -7,6 +7,8 @@ in common is here: where results go, and how progress is told.
 import time
 from pathlib import Path
 
+from wmlstm_jax.training.manifest import require_writable
+
 
 def results_dir(out: str | Path) -> Path:
     """Makes the directory for results, before anything is measured.
@@ -14,16 +16,7 @@ def results_dir(out: str | Path) -> Path:
     Raises:
       ValueError: it cannot be made, or not be written to.
     """
-    out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / ".writable").touch()
-        (out / ".writable").unlink()
-    except OSError as error:
-        raise ValueError(
-            f"--out={out} cannot hold results ({error.strerror}); name another"
-            " directory."
-        ) from error
+    require_writable(out := Path(out))
     return out
 
 

@@ -4,6 +4,8 @@ Each projection is kept by what it reads and what it is for, `params[from][to]`,
 groups: `[in, G, out]` from the input, `[G, in/G, out]` from what belongs to the cell.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -138,7 +140,9 @@ def _init_memory(config, dtype):
         memory["null_logit"] = jnp.zeros(heads, dtype)
     scores, groups = sizes_of_step(config), (config.num_blocks,)
     if "salience" in scores:
-        memory["decay"] = jnp.full(groups, -3.0, dtype)
+        # In a full memory, what is oldest has lost one nat.
+        lost = 1 / config.memory.num_slots
+        memory["decay"] = jnp.full(groups, math.log(math.expm1(lost)), dtype)
     if "novelty" in scores:
         memory["routing"] = jnp.full(groups, one, dtype)
     if config.copy:

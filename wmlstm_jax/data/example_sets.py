@@ -25,6 +25,7 @@ from wmlstm_jax.data.prepared_sets import read_prepared_examples
 from wmlstm_jax.data.questions import read_babi, read_squad
 from wmlstm_jax.data.refusals import no_such
 from wmlstm_jax.data.sources import read_embedded
+from wmlstm_jax.data.text_files import matching_files, refuse_trained
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,10 @@ def _find(source, reader, files) -> tuple[dict[str, Iterable], dict[str, str]]:
     given = {name: getattr(files, name) for name in reader.settings}
     if source == "tfds":
         return reader.read(**given)
+    trained = {file.resolve() for file in matching_files("path", files.path)}
+    for field in ("validation_path", "test_path"):
+        if pattern := getattr(files, field):
+            refuse_trained(field, pattern, trained)
     found = {}
     for split in _SPLITS:
         prefix = "" if split == "train" else f"{split}_"

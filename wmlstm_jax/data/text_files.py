@@ -44,7 +44,7 @@ def read_files(
     texts = {}
     for field, matches in files.items():
         if field != "path":
-            _refuse_trained(field, matches, trained)
+            refuse_trained(field, paths[field], trained)
         split = "train" if field == "path" else field.removesuffix("_path")
         texts[split] = join_texts([read_text(field, file) for file in matches])
     return texts, paths
@@ -82,8 +82,13 @@ def lines_of(field: str, pattern: str) -> Iterator[tuple[Path, list[str]]]:
         yield file, read_text(field, file).removesuffix("\n").split("\n")
 
 
-def _refuse_trained(field: str, matches: list[Path], trained: set[Path]) -> None:
-    for file in matches:
+def refuse_trained(field: str, pattern: str, trained: set[Path]) -> None:
+    """Refuses to score on a file that is trained on; paths are resolved.
+
+    Raises:
+      ValueError: a file of `pattern` is among them, or it matches none.
+    """
+    for file in matching_files(field, pattern):
         if file.resolve() in trained:
             raise ValueError(
                 f"data.{field} and data.path both name {file}; a text that is trained"

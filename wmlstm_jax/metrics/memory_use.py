@@ -52,10 +52,14 @@ class MemoryCounts(NamedTuple):
 
     @property
     def unused(self) -> bool:
-        """Whether nearly all reads decline and next to nothing is copied."""
+        """Whether nearly all reads decline and next to nothing is copied.
+
+        False for a memory of which neither is known, such as fast weights.
+        """
         found = self.statistics()
-        declines = found.get("null_share", 1.0) > 0.99
-        return declines and found.get("copy_share", 0.0) < 0.005
+        shares = 1 - found.get("null_share", 1.0), found.get("copy_share", 0.0)
+        told = "null_share" in found or "copy_share" in found
+        return told and shares[0] < 0.01 and shares[1] < 0.005
 
 
 def count_memory(

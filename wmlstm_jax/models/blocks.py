@@ -47,6 +47,7 @@ class Block(nnx.Module):
         self.norm = nnx.RMSNorm(config.embed_dim, rngs=rngs)
         self.recurrence = WMLSTM(config.cell(layer), rngs=rngs)
         widths = (config.hidden_dim, config.embed_dim)
+        # Drawn in any case: what comes after it draws the same.
         project = nnx.Linear(*widths, use_bias=False, rngs=rngs)
         self.project = None if widths[0] == widths[1] else project
         mlp = config.mlp_dim

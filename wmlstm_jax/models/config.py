@@ -89,8 +89,9 @@ class ModelConfig:
     weight_dropout: float = 0.0
 
     def __post_init__(self):
-        if self.num_layers < 1:
-            _refuse("num_layers", self.num_layers, "at least 1")
+        for field in ("embed_dim", "hidden_dim", "num_layers"):
+            if getattr(self, field) < 1:
+                _refuse(field, getattr(self, field), "at least 1")
         if self.mlp_dim < 0:
             _refuse("mlp_dim", self.mlp_dim, "at least 0")
         if self.policy not in (*POLICIES, MATRIX):

@@ -47,12 +47,14 @@ class Checkpoints:
 
     Args:
       workdir: holds them in `checkpoints/`, by step.
+      read_only: nothing is written, and what a training beside this one is writing is
+        left to it.
 
     Raises:
       ValueError: the workdir cannot be written; so do all methods that write.
     """
 
-    def __init__(self, workdir: Path):
+    def __init__(self, workdir: Path, *, read_only: bool = False):
         self.directory = (workdir / "checkpoints").absolute()
         keep = checkpoint_managers.AnyPreservationPolicy(
             [
@@ -65,7 +67,9 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             best_fn=_validation_loss,
             best_mode="min",
-            cleanup_tmp_directories=True,
+            create=not read_only,
+            # Of what was being written when a training was killed.
+            cleanup_tmp_directories=not read_only,
             preservation_policy=keep,
         )
         with writing(self.directory):
@@ -100,6 +104,7 @@ class Checkpoints:
             # Orbax would keep a damaged checkpoint, and drop this one in silence.
             for later in [each for each in self._manager.all_steps() if each >= step]:
                 self._manager.delete(later)
+                self._manifest(later).unlink(missing_ok=True)
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -232,7 +237,7 @@ def saved_config(workdir: Path) -> TrainConfig:
     """
     path = workdir / "config.json"
     try:
-        return parse_config(json.loads(path.read_text()))
+        return parse_config(json.loads(path.read_bytes()))
     except FileNotFoundError as error:
         raise ValueError(
             f"{workdir} holds no run (no config.json); train one with train.py."
@@ -241,6 +246,11 @@ def saved_config(workdir: Path) -> TrainConfig:
         raise ValueError(
             f"{path}, line {error.lineno}: not JSON; name another --workdir, or delete"
             " this one."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise ValueError(
+            f"{path} cannot be read ({reason}); name the --workdir of a run."
         ) from error
 
 

@@ -39,6 +39,33 @@ def given_config(holder: flags.FlagHolder) -> TrainConfig:
     return parse_config(holder.value.to_dict())
 
 
+def refuse(holders: tuple[flags.FlagHolder, ...], remedy: str) -> None:
+    """Refuses flags that were given and would be ignored.
+
+    Raises:
+      ValueError: one of them was given.
+    """
+    for holder in holders:
+        if holder.present:
+            raise ValueError(f"--{holder.name} would be ignored; {remedy}.")
+
+
+def require_utf8(*texts: str) -> None:
+    """Refuses texts of the command line that are none.
+
+    Raises:
+      ValueError: one has a byte that is not UTF-8.
+    """
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                "a text on the command line has a byte that is not UTF-8, behind"
+                f" {text[: error.start]!r}; write it without."
+            ) from error
+
+
 def keep_programs() -> None:
     """Keeps compiled programs on disk: the next start reads what this one compiled.
 
@@ -108,7 +135,8 @@ def _parse_flags(argv):
     try:
         left = flags.FLAGS(argv)
     except flags.Error as error:
-        _leave(" ".join(str(error).split()), 2)
+        # Of a config that refuses its mode, the library tells the whole traceback.
+        _leave(" ".join(str(error).rpartition("ValueError: ")[2].split()), 2)
     except (AttributeError, KeyError) as error:
         # An unknown field behind --config; the library has the name and a guess at it.
         said = str(error.args[0])

@@ -22,6 +22,18 @@ TASKS = (
     "dialogue",
 )
 """What a model can be trained for; all but the first have sources and targets."""
+_OF_EXAMPLES = (
+    "target_path",
+    "validation_target_path",
+    "test_target_path",
+    "source_fields",
+    "target_field",
+    "kind_field",
+    "skip_bad",
+    "max_source",
+    "max_target",
+)
+"""Settings of data that no text has."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,14 @@ class SearchConfig:
       size: as in `wmlstm_jax.inference.Beam`, like the two after it.
       length_penalty: likewise.
       block_ngram: likewise.
+      early_stop: likewise.
       max_length: tokens of what is said, the end counted.
     """
 
     size: int
     length_penalty: float
     block_ngram: int
+    early_stop: bool
     max_length: int
 
     def __post_init__(self):
@@ -105,6 +119,12 @@ class OptimizerConfig:
 
     def __post_init__(self):
         require_positive("optimizer", self, ("learning_rate", "clip_norm"))
+        require("optimizer", self, ("weight_decay", "final_fraction"), 0)
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"optimizer.{name} is {getattr(self, name)}; it must be in [0, 1)."
+                )
 
 
 @dataclass(frozen=True)
@@ -123,10 +143,10 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """The text that is generated for a look at the model.
+    """How texts are generated.
 
     Args:
-      prompt: what it continues.
+      prompt: what the text continues that `compare` ends with.
       num_tokens: how many tokens.
       temperature: as in `wmlstm_jax.inference.Sample`.
       top_p: likewise.
@@ -138,7 +158,9 @@ class SampleConfig:
     top_p: float
 
     def __post_init__(self):
-        require_positive("sample", self, ("num_tokens",))
+        require_positive("sample", self, ("num_tokens", "temperature", "top_p"))
+        if self.top_p > 1:
+            raise ValueError(f"sample.top_p is {self.top_p}; it must be at most 1.")
         if not self.prompt:
             raise ValueError("sample.prompt is empty; a text has to start somewhere.")
 
@@ -166,7 +188,7 @@ class TrainConfig:
       search: how targets are searched.
       optimizer: the optimiser.
       mesh: the devices; another one gives the same numbers, to rounding.
-      sample: the text generated at the end.
+      sample: how texts are generated.
     """
 
     task: str
@@ -193,6 +215,19 @@ class TrainConfig:
         if not 0 <= self.vocab_share <= 1:
             raise ValueError(
                 f"config.vocab_share is {self.vocab_share}; it must be in [0, 1]."
+            )
+        if self.task != LANGUAGE_MODELING:
+            return
+        for name in _OF_EXAMPLES:
+            if value := getattr(self.data, name):
+                raise ValueError(
+                    f"data.{name} is {value!r}; it must be {type(value)()!r} for"
+                    " config.task=language_modeling, which reads a text."
+                )
+        if self.encoder.coverage:
+            raise ValueError(
+                f"encoder.coverage is {self.encoder.coverage}; it must be 0 for"
+                " config.task=language_modeling, which has no encoder."
             )
 
 

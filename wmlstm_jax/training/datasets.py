@@ -40,6 +40,7 @@ class TextData:
 
     def __init__(self, config: DataConfig, tokenizer: Tokenizer | None = None):
         self._config, self._given = config, tokenizer
+        self._tokens: dict[str, np.ndarray] = {}
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -82,8 +83,11 @@ class TextData:
         self, split: str, *, shard: int = 0, num_shards: int = 1
     ) -> StreamWindows:
         """The windows of as many streams as the batch has rows."""
+        if split not in self._tokens:
+            text = getattr(self.corpus, split)
+            self._tokens[split] = self.tokenizer.encode(text)
         return StreamWindows(
-            self.tokenizer.encode(getattr(self.corpus, split)),
+            self._tokens[split],
             self._config.batch_size,
             self._config.window,
             shard=shard,

@@ -11,7 +11,6 @@ from wmlstm_jax.training.checkpoints import Checkpoints, claim_workdir
 from wmlstm_jax.training.config import TrainConfig, to_settings
 from wmlstm_jax.training.losses import LanguageLoss
 from wmlstm_jax.training.manifest import write_whole
-from wmlstm_jax.training.objectives import Batch
 from wmlstm_jax.training.progress import Journal, Progress
 from wmlstm_jax.training.provenance import provenance
 from wmlstm_jax.training.run import Evaluator, Run, build
@@ -29,6 +28,7 @@ class Summary(NamedTuple):
     step: int
     validation: Likelihood  # of the last step
     checkpoints: Path
+    seconds: float  # of all starts together, compilation and validation included
 
 
 def train(config: TrainConfig, workdir: str | Path) -> Summary:
@@ -52,11 +52,11 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
     claim_workdir(workdir, config)
     validate = Evaluator(run, "validation")
     with Checkpoints(workdir) as checkpoints:
+        # Before the state: another text may have another vocabulary.
+        if (saved := checkpoints.about()) is not None:
+            run.check_text(saved["text"])
         restored = checkpoints.restore(run.template)
-        if restored is not None:
-            _check_text(restored.about["text"], run.data.origin)
-            # The time of all starts together, compilation and validation included.
-            began -= restored.about.get("seconds", 0.0)
+        before = 0.0 if restored is None else restored.about.get("seconds", 0.0)
         begun = run.first_state() if restored is None else restored.state
         start = int(begun.step)
         tokens = run.data.tokens_per_batch()
@@ -69,20 +69,22 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
             if start:
                 progress.say(f"resumes from step {start}")
             watch = _Watch(run, journal, progress)
-            for state, batch in _steps(run, begun, start, journal, progress):
+            seconds = before
+            for state in _steps(run, begun, start, journal, progress):
                 step = int(state.step)
                 validation = validate(state.params)
                 _note_validation(step, validation, journal, progress)
-                watch(step, state, batch)
-                now = {"data_position": step, "seconds": time.perf_counter() - began}
+                watch(step, state)
+                seconds = before + time.perf_counter() - began
+                now = {"data_position": step, "seconds": seconds}
                 checkpoints.save(state, about | now, validation.loss)
         if start == config.num_steps:
             validation = validate(begun.params)
-    return Summary(config.num_steps, validation, checkpoints.directory)
+    return Summary(config.num_steps, validation, checkpoints.directory, seconds)
 
 
 def _steps(run: Run, state: TrainState, start, journal, progress):
-    """Trains, and yields state and batch whenever validation is due."""
+    """Trains, and yields the state whenever validation is due."""
     config = run.config
     train_step = make_train_step(
         run.objective,
@@ -103,23 +105,26 @@ def _steps(run: Run, state: TrainState, start, journal, progress):
             _note_steps(step, jax.device_get(pending), journal, progress)
             pending = []
         if step % config.eval_every == 0 or last:
-            yield state, batch
+            yield state
 
 
 class _Watch:
     """Reports what the memory does, and says once if it does nothing."""
 
     def __init__(self, run: Run, journal: Journal, progress: Progress):
-        config, self._journal, self._progress = run.config, journal, progress
+        config, self._run = run.config, run
+        self._journal, self._progress = journal, progress
         self._step, self._warned = None, False
         if config.watch_memory and config.model.num_slots:
             self._step = make_memory_step(
                 run.objective, run.graph, config.model, run.mesh
             )
 
-    def __call__(self, step: int, state: TrainState, batch: Batch) -> None:
+    def __call__(self, step: int, state: TrainState) -> None:
         if self._step is None:
             return
+        # The batch to come: the memory has not seen it yet.
+        batch = next(self._run.batches("train", step, step + 1))
         counts = jax.device_get(self._step(state.params, state.carry, batch))
         if counts is None:
             return
@@ -151,8 +156,10 @@ def _note_steps(step: int, pending: list[StepMetrics], journal, progress) -> Non
     if losses:
         loss = sum(losses) / len(losses)
         speed = progress.report(step, loss)
-        norm = float(pending[-1].grad_norm)
-        journal.write(step, loss=loss, grad_norm=norm, tokens_per_second=speed)
+        norm = [float(metrics.grad_norm) for metrics in pending if metrics.finite][-1]
+        # The first step compiles, and has no speed.
+        rate = {"tokens_per_second": speed} if speed else {}
+        journal.write(step, loss=loss, grad_norm=norm, **rate)
 
 
 def _note_validation(step: int, validation: Likelihood, journal, progress) -> None:
@@ -161,14 +168,6 @@ def _note_validation(step: int, validation: Likelihood, journal, progress) -> No
         f"step {step}: validation perplexity {perplexity:.3f}, {bits:.3f} bits per byte"
     )
     journal.write(step, validation_loss=validation.loss, validation_bits_per_byte=bits)
-
-
-def _check_text(was: dict[str, str], now: dict[str, str]) -> None:
-    if was["sha256"] != now["sha256"]:
-        raise ValueError(
-            f"the text is not the one that this run was trained on ({was}, now {now});"
-            " bring that one back, or name another --workdir."
-        )
 
 
 def _about(run: Run) -> dict:

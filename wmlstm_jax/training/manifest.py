@@ -31,10 +31,22 @@ def writing(place: Path) -> Iterator[None]:
         if code is None:
             raise
         raise ValueError(
-            f"{place} cannot be written ({os.strerror(code)}); make room, or name a"
-            " --workdir that can be written, and start again: what was saved before"
-            " is whole."
+            f"{place} cannot be written ({os.strerror(code)}); make room, or name"
+            " another place, and start again: what was saved before is whole."
         ) from error
+
+
+def require_writable(directory: Path) -> None:
+    """Makes a directory for what takes long to find out, before it is found out.
+
+    Raises:
+      ValueError: it cannot be made, or not be written to.
+    """
+    probe = directory / ".writable"
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ import jax
 def provenance() -> dict[str, Any]:
     """As JSON can hold it."""
     packages = ("wmlstm_jax", "jax", "jaxlib", "optax", "numpy")
-    versions = {name: importlib.metadata.version(name) for name in packages}
+    versions = {name: _version(name) for name in packages}
     device = jax.devices()[0]
     return {
         "commit": _commit(),
@@ -27,6 +27,14 @@ def provenance() -> dict[str, Any]:
             "system": platform.platform(),
         },
     }
+
+
+def _version(package: str) -> str | None:
+    """None for what is run from its source, without having been installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _commit() -> str | None:

@@ -41,6 +41,19 @@ class Run(NamedTuple):
         """Of the data."""
         return self.data.tokenizer
 
+    def check_text(self, was: dict[str, str]) -> None:
+        """Refuses data that are not those of a checkpoint, by their sha256.
+
+        Raises:
+          ValueError: they are others, or they cannot be had.
+        """
+        now = self.data.origin
+        if was["sha256"] != now["sha256"]:
+            raise ValueError(
+                f"the text is not the one that this run was trained on ({was}, now"
+                f" {now}); bring that one back, or name another --workdir."
+            )
+
     def first_state(self) -> TrainState:
         """The state before the first step, a function of the seed."""
         init = init_state(self.objective, self.optimizer, self.config.data.batch_size)

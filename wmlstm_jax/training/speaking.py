@@ -91,6 +91,7 @@ def say(
         size=config.search.size,
         length_penalty=config.search.length_penalty,
         block_ngram=config.search.block_ngram,
+        early_stop=config.search.early_stop,
     )
     sources = [each._replace(target=each.target[:1]) for each in asked]
     lengths = lengths_of(sources)

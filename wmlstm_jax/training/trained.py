@@ -1,6 +1,7 @@
 """A finished run: restored, and continuing a text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from wmlstm_jax.data import tokenizer_from_json
+from wmlstm_jax.data import Tokenizer, tokenizer_from_json
 from wmlstm_jax.inference import Sampler, generate
 from wmlstm_jax.models import LanguageModel
 from wmlstm_jax.training.checkpoints import Checkpoints, saved_config
@@ -40,15 +41,32 @@ def load(workdir: str | Path, which: str = "best") -> Trained:
     """
     workdir = Path(workdir)
     config = saved_config(workdir)
-    with Checkpoints(workdir) as checkpoints:
+    if not (workdir / "checkpoints").is_dir():
+        raise _no_checkpoint(workdir)
+    with Checkpoints(workdir, read_only=True) as checkpoints:
         about = checkpoints.about()
         tokenizer = None if about is None else tokenizer_from_json(about["tokenizer"])
         run = build(config, tokenizer, MeshConfig(data=1))
         restored = checkpoints.restore(run.template, which)
     if restored is None:
-        raise ValueError(f"{workdir} holds no checkpoint yet; train it with train.py.")
+        raise _no_checkpoint(workdir)
     path = checkpoints.directory / str(restored.step)
     return Trained(run, restored.step, restored.state.params, path, restored.about)
+
+
+def _no_checkpoint(workdir):
+    return ValueError(f"{workdir} holds no checkpoint yet; train it with train.py.")
+
+
+def check_text(trained: Trained) -> None:
+    """Refuses to score on other data than those of the run.
+
+    Where the text is another, what is held out may be what was trained on.
+
+    Raises:
+      ValueError: as `Run.check_text`.
+    """
+    trained.run.check_text(trained.about["text"])
 
 
 def language_model_of(trained: Trained) -> LanguageModel:
@@ -91,15 +109,8 @@ def continue_text(
       ValueError: the prompt is empty or has what the tokeniser does not know, or the
         model has another task.
     """
-    model, run = language_model_of(trained), trained.run
-    tokens = run.tokenizer.encode(prompt)
-    if not len(tokens):
-        raise ValueError("the prompt is empty; a text has to start somewhere.")
-    if unknown := run.tokenizer.unknown(prompt):
-        raise ValueError(
-            f"the prompt has {', '.join(map(repr, unknown))}, which the text that the"
-            " model was trained on had not; write it without."
-        )
+    model, tokenizer = language_model_of(trained), trained.run.tokenizer
+    tokens = encode_prompt(tokenizer, prompt)
     carries, log_probs = jax.jit(LanguageModel.prefill)(
         model, jnp.asarray(tokens)[None]
     )
@@ -111,7 +122,34 @@ def continue_text(
         rng=jax.random.key(seed),
         num_tokens=num_tokens,
     )
-    yield from run.tokenizer.stream(_first_row(generated))
+    # What stands between the prompt and its continuation depends on both.
+    pieces = tokenizer.stream(chain(tokens, _first_row(generated)))
+    yield from _without(pieces, len(tokenizer.decode(tokens)))
+
+
+def encode_prompt(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
+    """The tokens of a prompt, `[n]` int32.
+
+    Raises:
+      ValueError: it is empty or has what the tokeniser does not know.
+    """
+    tokens = tokenizer.encode(prompt)
+    if not len(tokens):
+        raise ValueError("the prompt is empty; a text has to start somewhere.")
+    if unknown := tokenizer.unknown(prompt):
+        raise ValueError(
+            f"the prompt has {', '.join(map(repr, unknown))}, which the text that the"
+            " model was trained on had not; write it without."
+        )
+    return tokens
+
+
+def _without(pieces: Iterable[str], length: int) -> Iterator[str]:
+    """What comes after so many characters, piece by piece."""
+    for piece in pieces:
+        if len(piece) > length:
+            yield piece[length:]
+        length = max(length - len(piece), 0)
 
 
 def _first_row(generated: Iterator[np.ndarray]) -> Iterator[int]:
