@@ -38,12 +38,15 @@ def get_config(mode: str = "") -> ConfigDict:
     # Most parameters are the embedding, 10,000 by 256.
     model.embed_dim = 256
     model.hidden_dim = 512
-    # Only pointed at: the loop is an LSTM's, and 512 slots cost little.
+    # Only pointed at: the loop is an LSTM's, and slots cost little.
     model.read = False
     model.read_dropout = 0.0
     model.num_heads = 1
     model.key_dim = 128
-    model.num_slots = 512
+    # What the pointer adds for a token by its salience and age: after two passes 103.9,
+    # and 106.2 without, with 512 slots.
+    model.policy = "selective"
+    model.num_slots = 1024
     # After nine passes, 0.25 gave a validation perplexity of 84.9 and 0.3 one of 86.4;
     # 0.4 is far behind.
     model.dropout = 0.25
@@ -63,6 +66,7 @@ def get_config(mode: str = "") -> ConfigDict:
         optimizer.learning_rate = 3e-3
         optimizer.warmup_steps = 200
         model.read = True
+        model.policy = "fifo"
         model.num_slots = 128
         model.value_dim = 128
         model.dropout = 0.15
