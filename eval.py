@@ -4,6 +4,7 @@
     python eval.py --workdir=runs/lm --generate="The for statement" --top_p=0.9
     python eval.py --workdir=runs/lm --inspect=memory.html [--text="The for statement"]
     python eval.py --workdir=runs/translation --interactive < sentences.txt
+    python eval.py --workdir=runs/lm --export=portable
 
 The settings are those of the run; a `--config` is only checked against them.
 """
@@ -33,6 +34,7 @@ from wmlstm_jax.training.command_line import (
     run_script,
 )
 from wmlstm_jax.training.config import LANGUAGE_MODELING
+from wmlstm_jax.training.portable import export_step
 from wmlstm_jax.training.trained import Trained, continue_text, load
 
 _CONFIG = define_config(required=False)
@@ -75,6 +77,9 @@ _BESIDE = flags.DEFINE_multi_string(
 _LAYER = flags.DEFINE_integer(
     "layer", None, "Of the stack, from 0, to look at; by default the last."
 )
+_EXPORT = flags.DEFINE_string(
+    "export", None, "A directory for the generation step, to run with JAX alone."
+)
 _INTERACTIVE = flags.DEFINE_bool(
     "interactive", False, "Answer to every line that comes in."
 )
@@ -95,13 +100,17 @@ def main() -> None:
         models = [trained, *(load(each, _WHICH.value) for each in _BESIDE.value)]
         inspect(models, _INSPECT.value, texts, _LAYER.value)
         print(f"The memory at work: {_INSPECT.value}")
+    if _EXPORT.value is not None:
+        export_step(trained, _EXPORT.value)
+        print(f"The generation step, and how to run it without us: {_EXPORT.value}")
     if _INTERACTIVE.value:
         seed = _chosen(_SEED, trained.run.config.seed)
         sampler = _sampler(trained)
         # What is no UTF-8 is refused line by line.
         given = io.TextIOWrapper(sys.stdin.buffer, "utf-8", errors="surrogateescape")
         converse(trained, given, sys.stdout, sampler=sampler, seed=seed)
-    if _GENERATE.value is None and _INSPECT.value is None and not _INTERACTIVE.value:
+    done = _GENERATE.value, _INSPECT.value, _EXPORT.value, _INTERACTIVE.value or None
+    if all(value is None for value in done):
         print(f"{trained.checkpoint}\n\n{_score(trained, workdir)}")
 
 

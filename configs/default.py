@@ -109,6 +109,12 @@ def get_config() -> ConfigDict:
     model.read_dropout = 0.0
     # Of the recurrent weights: for many passes over little text.
     model.weight_dropout = 0.0
+    # One block: every unit sees every other. More are for a mesh with a model axis.
+    model.num_blocks = 1
+    # CPUs are slow in bfloat16; accelerators are fast in it.
+    model.dtype = model.memory_dtype = "float32"
+    # To save memory, at the cost of a second forward pass.
+    model.remat = False
 
     # Only for examples: what reads the sources.
     config.encoder = encoder = ConfigDict()
@@ -151,10 +157,19 @@ def get_config() -> ConfigDict:
     optimizer.beta2 = 0.99
     # Recurrences have rare large gradients; one must not undo a run.
     optimizer.clip_norm = 1.0
+    optimizer.schedule = "cosine"
+    # More makes room for a larger batch, in proportion to the time.
+    optimizer.accumulate = 1
+    # Of no use in a run whose rate falls to nearly nothing.
+    optimizer.average = 0.0
 
     config.mesh = mesh = ConfigDict()
-    # Devices that share a batch; 0 is all there are.
+    # Devices that share a batch; 0 is all that the other axes leave.
     mesh.data = 0
+    # And the parameters too: for models that one device cannot hold.
+    mesh.fsdp = 1
+    # Devices that share the heads; the recurrence then has model.num_blocks.
+    mesh.model = 1
 
     config.sample = sample = ConfigDict()
     # What `compare` continues at its end, for a look at the model.

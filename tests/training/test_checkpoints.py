@@ -16,7 +16,8 @@ from wmlstm_jax.training.state import TrainState
 
 
 def state_at(step):
-    return TrainState(jnp.int32(step), {"w": jnp.full(3, float(step))}, (), (), None)
+    params = {"w": jnp.full(3, float(step))}
+    return TrainState(jnp.int32(step), params, (), None, (), None)
 
 
 def fill(workdir, losses):

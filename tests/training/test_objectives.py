@@ -130,9 +130,16 @@ def test_coverage_is_trained_on(pairs):
         run = build(config)
         loss = LanguageLoss(config.vocab_share, config.encoder.coverage)
         step = make_train_step(
-            run.objective, run.graph, run.optimizer, run.mesh, run.template, loss
+            run.objective,
+            run.graph,
+            run.optimizer,
+            run.mesh,
+            run.template,
+            loss,
+            config.optimizer,
         )
-        batch = put_batch(run.data.batches("train")[0], run.mesh)
+        rows = config.data.batch_size
+        batch = put_batch(run.data.batches("train")[0], run.mesh, rows)
         _, found[weight] = step(run.first_state(), batch)
     # What is reported is the likelihood alone.
     np.testing.assert_allclose(found[1e3].loss, found[0.0].loss, rtol=1e-6)

@@ -11,7 +11,7 @@ from wmlstm_jax.models import LanguageModel, ModelConfig
 from wmlstm_jax.models.language_model import Prediction
 from wmlstm_jax.training import parse_config
 from wmlstm_jax.training.losses import LanguageLoss, mean_nats
-from wmlstm_jax.training.optimizers import decayed, make_optimizer
+from wmlstm_jax.training.optimizers import decayed, make_optimizer, make_schedule
 
 CONFIG = replace(
     parse_config(default.get_config()).optimizer,
@@ -39,6 +39,31 @@ def test_it_warms_up_and_comes_down():
     # A constant gradient makes every step of Adam as long as the learning rate.
     wanted = [0, 0.05, 0.1, 0.075, 0.05]
     np.testing.assert_allclose(step_sizes(CONFIG, 4), wanted, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("cosine", [0.1, 0.0927, 0.075, 0.0573, 0.05]),
+        ("linear", [0.1, 0.0875, 0.075, 0.0625, 0.05]),
+        ("constant", [0.1] * 5),
+        ("inverse_sqrt", [0.1, 0.0816, 0.0707, 0.0632, 0.0577]),
+    ],
+)
+def test_the_rate_falls_as_it_is_named(name, wanted):
+    config = replace(CONFIG, schedule=name)
+    np.testing.assert_allclose(step_sizes(config, 6)[2:], wanted, rtol=1e-3)
+    rate = make_schedule(config, 6)
+    assert rate(0) == 0 and rate(1) == pytest.approx(0.05)
+    if name == "inverse_sqrt":
+        assert rate(100) == pytest.approx(0.05)
+
+
+def test_a_schedule_that_is_none():
+    with pytest.raises(ValueError, match="optimizer.schedule.*did you mean linear"):
+        replace(CONFIG, schedule="linar")
+    with pytest.raises(ValueError, match="optimizer.average is 1.0; it must be in"):
+        replace(CONFIG, average=1.0)
 
 
 def test_without_warm_up_it_starts_at_the_peak():
@@ -85,14 +110,20 @@ def test_kernels_decay_and_nothing_else():
 
 def test_the_loss_is_the_mean_over_what_is_valid():
     log_probs = jnp.array([[-1.0, -3.0, jnp.nan]])
-    assert mean_nats(log_probs, jnp.array([[True, True, False]])) == 2.0
-    assert mean_nats(log_probs, jnp.zeros((1, 3), bool)) == 0.0
+    valid = jnp.array([[True, True, False]])
+    assert mean_nats(log_probs, valid, valid.sum()) == 2.0
+    # Of a batch that has more in its other parts.
+    assert mean_nats(log_probs, valid, jnp.int32(8)) == 0.5
+    assert mean_nats(log_probs, jnp.zeros((1, 3), bool), jnp.int32(0)) == 0.0
 
 
 def test_the_vocabulary_has_its_share_of_the_loss():
     valid = jnp.array([[True, True, False]])
     said = Prediction(jnp.array([[-1.0, -3.0, jnp.nan]]), -4 * jnp.ones((1, 3)), None)
-    losses = [float(LanguageLoss(share)(said, valid)) for share in (0.0, 0.25, 1.0)]
+    count = valid.sum()
+    losses = [
+        float(LanguageLoss(share)(said, valid, count)) for share in (0.0, 0.25, 1.0)
+    ]
     assert losses == [2.0, 2.5, 4.0]
 
 
@@ -100,5 +131,8 @@ def test_what_is_pointed_at_again_is_added():
     valid = jnp.array([[True, True, False]])
     repeated = jnp.array([[0.0, 1.0, jnp.nan]])
     said = Prediction(-2 * jnp.ones((1, 3)), -4 * jnp.ones((1, 3)), None, repeated)
-    losses = [float(LanguageLoss(0.0, weight)(said, valid)) for weight in (0.0, 2.0)]
+    count = valid.sum()
+    losses = [
+        float(LanguageLoss(0.0, weight)(said, valid, count)) for weight in (0.0, 2.0)
+    ]
     assert losses == [2.0, 3.0]

@@ -240,9 +240,7 @@ def _request_later(config, scalars, inputs, parts):
     """What this step will ask the memory to keep, as far as it is known."""
     if config.memory.num_slots == 0:
         return None
-    bias = jnp.broadcast_to(
-        scalars.key_bias, (inputs.tag.shape[0], *scalars.key_bias.shape)
-    )
+    bias = scalars.key_bias
     return Pending(
         key=parts["key"] + bias if "key" in parts else bias,
         scores={score: parts[score] for score in SCORES if score in parts},

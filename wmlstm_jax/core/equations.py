@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from wmlstm_jax.core.config import CellConfig
 from wmlstm_jax.core.memories import empty_rows, wipe
 from wmlstm_jax.core.params import SHARPNESS_LIMIT
-from wmlstm_jax.core.slots import contract, rms_norm
+from wmlstm_jax.core.slots import contract, rms_norm, summed_wide
 from wmlstm_jax.core.types import Array, Carry, Memory, Query, Read, Request
 
 SCORE_LIMIT = 8.0
@@ -38,9 +38,13 @@ def project_turned(config: CellConfig, left: Array, turned: Array) -> Array:
         turned, rows, inside = turned[0], rows[:, 0], (((1,), (1,)), ((), ()))
     else:
         inside = (((2,), (2,)), ((0,), (1,)))
-    product = jax.lax.dot_general(
-        turned, rows, inside, preferred_element_type=config.state_dtype
-    )
+
+    def multiply(turned, rows):
+        return jax.lax.dot_general(
+            turned, rows, inside, preferred_element_type=config.state_dtype
+        )
+
+    product = summed_wide(multiply, turned, rows, config.state_dtype)
     product = jnp.moveaxis(jax.lax.optimization_barrier(product), -1, 0)
     return product.reshape(rows.shape[0], groups, -1)
 
@@ -104,7 +108,7 @@ def make_query(config: CellConfig, scalars: dict, vector: Array, modes) -> Query
 def address(config: CellConfig, vector: Array, sharpness: Array) -> Array:
     """`norm(v) beta / sqrt(K)` by head, `[B, R, K]`; `beta` lies in (0, limit)."""
     beta = SHARPNESS_LIMIT * jax.nn.sigmoid(sharpness) * config.key_dim**-0.5
-    return rms_norm(by_head(config, vector)) * beta[:, None]
+    return rms_norm(by_head(config, vector)) * beta[..., None]
 
 
 def positive_decay(scalars: dict) -> Array | None:
@@ -144,7 +148,7 @@ def make_request(
 
 def scale_read(scalars: dict, read: Read, mask: Array | None) -> Array:
     """What the gates and the output see of a read, `[B, R*W]`."""
-    seen = read.value * scalars["read_scale"][:, None]
+    seen = read.value * scalars["read_scale"][..., None]
     seen = seen.reshape(seen.shape[0], -1)
     return seen if mask is None else seen * mask
 

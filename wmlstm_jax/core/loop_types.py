@@ -19,11 +19,15 @@ class Kernels(NamedTuple):
 
 
 class Scalars(NamedTuple):
-    """What is small, or read as it is; gradients add up inside the loop."""
+    """What is small, or read as it is; gradients add up inside the loop.
 
-    memory: dict  # params["memory"]
-    key_bias: Array | None  # [G, Rg*K]
-    copy_bias: Array | None  # [G, Rg*K]
+    Parameters are there once for each row: rows are spread over devices, and their sum,
+    which is sent, comes after the loop.
+    """
+
+    memory: dict  # params["memory"], [B, ...] each
+    key_bias: Array | None  # [B, G, Rg*K]
+    copy_bias: Array | None  # [B, G, Rg*K]
     read_mask: Array | None  # [B, R*W]
     source: Source | None
 

@@ -98,11 +98,11 @@ def alike_by_group(request: Request, keys: Array) -> Array:
     `routing q k`, averaged over the heads of a group.
     """
     assert request.routing is not None
-    dtype, groups = request.key.dtype, request.routing.shape[0]
+    dtype, groups = request.key.dtype, request.routing.shape[-1]
     found = contract("brk,brnk->brn", request.key, keys, dtype)
     batch, heads, count = found.shape
     by_heads = found.reshape(batch, groups, heads // groups, count)
-    return by_heads.mean(2) * request.routing[:, None]
+    return by_heads.mean(2) * request.routing[..., None]
 
 
 def _share(request, logits, may):

@@ -90,7 +90,9 @@ def point(
     if coverage is not None:
         groups, length = coverage.shape[1:]
         # Under a head's sign, what has been copied is avoided or goes on being copied.
-        seen = scalars["coverage"].reshape(groups, -1, 1) * coverage[:, :, None]
+        slope = scalars["coverage"]
+        slope = slope.reshape(*slope.shape[:-1], groups, -1, 1)
+        seen = slope * coverage[:, :, None]
         before = jnp.zeros_like(logits[..., : logits.shape[-1] - length])
         logits = logits + jnp.concatenate([before, seen], -1)
     top = jnp.max(logits, axis=(2, 3), keepdims=True)

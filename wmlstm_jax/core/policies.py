@@ -264,7 +264,7 @@ def least_of(memory: Memory, score: Array) -> tuple[Array, Array]:
 
 
 def slot_worth(memory: Memory, decay: Array) -> Array:
-    """`salience - decay * age` of every slot, `[B, G, N]`; `decay` is `[G]`."""
+    """`salience - decay * age` of every slot, `[B, G, N]`; `decay` is `[..., G]`."""
     assert memory.salience is not None
     age = memory.age.astype(memory.salience.dtype)
-    return memory.salience - decay[None, :, None] * age
+    return memory.salience - decay[..., None] * age

@@ -1,5 +1,7 @@
 """Reaching into slots: taking, putting, and spreading groups over their heads."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -46,9 +48,26 @@ def align(flag: Array, leaf: Array) -> Array:
 
 def contract(spec: str, left: Array, right: Array, dtype) -> Array:
     """An einsum in the dtype of `right`, summed in `dtype`."""
-    return jnp.einsum(
-        spec, left.astype(right.dtype), right, preferred_element_type=dtype
-    )
+
+    def multiply(left, right):
+        return jnp.einsum(spec, left, right, preferred_element_type=dtype)
+
+    return summed_wide(multiply, left.astype(right.dtype), right, dtype)
+
+
+def summed_wide(multiply: Callable, left: Array, right: Array, dtype) -> Array:
+    """A product of arrays of one dtype, summed in another, that CPUs can compute too.
+
+    XLA has no batched product of bfloat16 summed in float32 for them; that of the same
+    numbers in float32 is equal.
+    """
+    if left.dtype == dtype:
+        return multiply(left, right)
+
+    def wide(left, right):
+        return multiply(left.astype(dtype), right.astype(dtype))
+
+    return jax.lax.platform_dependent(left, right, cpu=wide, default=multiply)
 
 
 def rms_norm(x: Array) -> Array:

@@ -60,9 +60,11 @@ class Query(NamedTuple):
     """What a read asks with."""
 
     vector: Array  # [B, R, K]: RMS-normalised, times the head's sharpness
-    null_logit: Array | None  # [R]: the logit of reading nothing; a pointer has none
+    null_logit: (
+        Array | None
+    )  # [..., R]: the logit of reading nothing; a pointer has none
     modes: Array | None = None  # [B, R, M]: probabilities of the read modes
-    decay: Array | None = None  # [G]: how much salience a slot loses per request
+    decay: Array | None = None  # [..., G]: how much salience a slot loses per request
 
 
 class Read(NamedTuple):
@@ -82,10 +84,10 @@ class Request(NamedTuple):
     tag: Array  # [B] int32, -1 for none
     valid: Array  # [B] bool: False asks for nothing
     salience: Array | None = None  # [B, G]
-    decay: Array | None = None  # [G]
+    decay: Array | None = None  # [..., G]
     gate: Array | None = None  # [B, G]: how much of the slots is written, in (0, 1)
     novelty: Array | None = None  # [B, G]: the logit of a fresh slot
-    routing: Array | None = None  # [G]: how much it counts that keys are alike
+    routing: Array | None = None  # [..., G]: how much it counts that keys are alike
 
 
 class Evicted(NamedTuple):

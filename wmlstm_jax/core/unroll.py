@@ -167,9 +167,9 @@ def _compiled(
     if backend == "rollback" and targets is None and config.holds and not config.reads:
         backend = "scan"  # Nothing looks at what is written here.
     inner, bias = _in_the_loop(config, backend), params["bias"]
-    scalars = Scalars(
-        params["memory"], bias.get("key"), bias.get("copy"), read_mask, source
-    )
+    small = params["memory"], bias.get("key"), bias.get("copy")
+    small = jax.tree.map(lambda leaf: _for_each(xs.shape[1], leaf), small)
+    scalars = Scalars(*small, read_mask, source)
     projected = {
         to: project_input(config, xs, kernel) for to, kernel in params["input"].items()
     }
@@ -253,6 +253,10 @@ def _in_the_loop(config, backend):
     return replace(
         config, copy=False, coverage=False, memory=SlotMemory(0), source=False
     )
+
+
+def _for_each(rows, leaf):
+    return jnp.broadcast_to(leaf, (rows, *leaf.shape))
 
 
 def _in_their_steps(late, final):

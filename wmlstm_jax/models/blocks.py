@@ -1,5 +1,7 @@
 """The residual block that models are stacked from."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -17,13 +19,15 @@ class GatedMLP(nnx.Module):
     Args:
       width: D, of what goes in and comes out.
       hidden: the width between.
+      dtype: of the products.
       rngs: gives the `params` keys.
     """
 
-    def __init__(self, width: int, hidden: int, *, rngs: nnx.Rngs):
+    def __init__(self, width: int, hidden: int, *, dtype: str, rngs: nnx.Rngs):
         self.norm = nnx.RMSNorm(width, rngs=rngs)
-        self.enter = nnx.Linear(width, 2 * hidden, use_bias=False, rngs=rngs)
-        self.leave = nnx.Linear(hidden, width, use_bias=False, rngs=rngs)
+        settings = {"use_bias": False, "dtype": dtype, "rngs": rngs}
+        self.enter = nnx.Linear(width, 2 * hidden, **settings)
+        self.leave = nnx.Linear(hidden, width, **settings)
 
     def __call__(self, xs: Array) -> Array:
         """`[..., D]` to the same shape."""
@@ -46,12 +50,14 @@ class Block(nnx.Module):
         self.config = config
         self.norm = nnx.RMSNorm(config.embed_dim, rngs=rngs)
         self.recurrence = WMLSTM(config.cell(layer), rngs=rngs)
-        widths = (config.hidden_dim, config.embed_dim)
+        widths, dtype = (config.hidden_dim, config.embed_dim), config.dtype
         # Drawn in any case: what comes after it draws the same.
-        project = nnx.Linear(*widths, use_bias=False, rngs=rngs)
+        project = nnx.Linear(*widths, use_bias=False, dtype=dtype, rngs=rngs)
         self.project = None if widths[0] == widths[1] else project
         mlp = config.mlp_dim
-        self.mlp = GatedMLP(config.embed_dim, mlp, rngs=rngs) if mlp else None
+        self.mlp = (
+            GatedMLP(config.embed_dim, mlp, dtype=dtype, rngs=rngs) if mlp else None
+        )
 
     def __call__(
         self,
@@ -132,6 +138,37 @@ class Block(nnx.Module):
             return None
         shape = self.recurrence.params["hidden"]["gates"].shape
         return _keep(jax.random.fold_in(rng, 3), rate, shape)
+
+
+def run_block(
+    block: Block,
+    xs: Array,
+    carry: Carry,
+    *,
+    reading: bool | Array = True,
+    trace: bool = False,
+    **given: Any,
+) -> tuple[Carry, Array, Outputs | None]:
+    """Runs a block; with `remat` a backward pass computes its inside again.
+
+    Args:
+      block: from a stack.
+      xs: as in `Block`, like everything else.
+      carry: likewise.
+      reading: likewise.
+      trace: likewise.
+      **given: likewise.
+    """
+    if not block.config.remat:
+        return block(xs, carry, reading=reading, trace=trace, **given)
+    graph, params = nnx.split(block)
+
+    @jax.checkpoint
+    def again(params, xs, carry, given):
+        block = nnx.merge(graph, params)
+        return block(xs, carry, reading=reading, trace=trace, **given)
+
+    return again(params, xs, carry, given)
 
 
 def drop(xs: Array, rate: float, rng: Array | None, which: int) -> Array:

@@ -54,6 +54,13 @@ class ModelConfig:
       key_from: as in `CellConfig`.
       read_scale: as in `CellConfig`.
       copy: whether the last layer has a copy head.
+      num_blocks: G, as in `CellConfig`: groups of heads that see each other only
+        through the residual stream; a mesh spreads them over its `model` axis.
+      dtype: of the large products, "float32" or "bfloat16"; parameters, states and sums
+        stay in float32.
+      memory_dtype: of stored keys and values.
+      remat: whether a backward pass computes the inside of each block again, instead of
+        keeping it (Chen et al. 2016).
       dropout: of the embedding, of what every block adds to it, and of the features
         that meet the output embedding; one mask per row and window.
       read_dropout: of what is read, likewise.
@@ -84,6 +91,10 @@ class ModelConfig:
     key_from: tuple[str, ...] = ("previous",)
     read_scale: float = 1.0
     copy: bool = False
+    num_blocks: int = 1
+    dtype: str = "float32"
+    memory_dtype: str = "float32"
+    remat: bool = False
     dropout: float = 0.0
     read_dropout: float = 0.0
     weight_dropout: float = 0.0
@@ -118,6 +129,9 @@ class ModelConfig:
             key_from=self.key_from,
             read_scale=self.read_scale,
             copy=self.copy and layer == self.num_layers - 1,
+            num_blocks=self.num_blocks,
+            dtype=self.dtype,
+            memory_dtype=self.memory_dtype,
             source=self.source,
             coverage=self.coverage and layer == self.num_layers - 1,
             readout=self._reads_out(layer),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from wmlstm_jax.core import Carry, Outputs, Source, Trace, pointer_distribution
-from wmlstm_jax.models.blocks import Block, drop
+from wmlstm_jax.models.blocks import Block, drop, run_block
 from wmlstm_jax.models.config import ModelConfig
 from wmlstm_jax.models.copying import mix
 from wmlstm_jax.models.softmax import target_log_prob
@@ -127,9 +127,10 @@ class LanguageModel(nnx.Module):
             trace=trace,
         )
         traced = None if copied is None else copied.trace
+        dtype = self.config.dtype
         log_vocab = target_log_prob(
-            features,
-            self.embedding.embedding[...],
+            features.astype(dtype),
+            self.embedding.embedding[...].astype(dtype),
             self.output_bias[...],
             self._known(targets),
         )
@@ -191,7 +192,8 @@ class LanguageModel(nnx.Module):
         for layer, (block, carry) in enumerate(zip(self.blocks, carries, strict=True)):
             last = layer == len(self.blocks) - 1
             points = last and self.copy_gate is not None
-            carry, xs, outputs = block(
+            carry, xs, outputs = run_block(
+                block,
                 xs,
                 carry,
                 valid=valid,

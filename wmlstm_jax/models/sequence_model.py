@@ -3,7 +3,7 @@
 import jax
 from flax import nnx
 
-from wmlstm_jax.models.blocks import Block, drop
+from wmlstm_jax.models.blocks import Block, drop, run_block
 from wmlstm_jax.models.config import ModelConfig
 from wmlstm_jax.models.language_model import Carries
 
@@ -96,7 +96,9 @@ class SequenceModel(nnx.Module):
         xs = drop(xs, rate, outside, 0)
         for layer, (block, carry) in enumerate(zip(self.blocks, carries, strict=True)):
             rng_of = None if rng is None else jax.random.fold_in(rng, layer)
-            carry, xs, _ = block(xs, carry, tags=tags, rng=rng_of, reading=reading)
+            carry, xs, _ = run_block(
+                block, xs, carry, tags=tags, rng=rng_of, reading=reading
+            )
             after.append(carry)
         return tuple(after), drop(self.norm(xs), rate, outside, 1)
 

@@ -20,8 +20,8 @@ def target_log_prob(
 
     Args:
       features: `[..., D]` float.
-      embedding: `[V, D]` float.
-      bias: `[V]` float.
+      embedding: `[V, D]` of the same dtype, which is that of the products.
+      bias: `[V]` float, of which dtype everything else is.
       targets: `[...]` int32, in range.
 
     Returns:
@@ -33,9 +33,9 @@ def target_log_prob(
 def _forward(features, embedding, bias, targets):
     rows = features.reshape(-1, features.shape[-1])
     flat = targets.reshape(-1)
-    logits = rows @ embedding.T + bias
+    logits = _product(rows, embedding.T, bias.dtype) + bias
     total = jax.nn.logsumexp(logits, axis=-1)
-    chosen = (rows * embedding[flat]).sum(-1) + bias[flat]
+    chosen = (rows * embedding[flat]).astype(bias.dtype).sum(-1) + bias[flat]
     log_prob = (chosen - total).reshape(targets.shape)
     return log_prob, (features, embedding, targets, logits, total)
 
@@ -45,11 +45,18 @@ def _backward(residuals, cotangent):
     rows = features.reshape(-1, features.shape[-1])
     flat, given = targets.reshape(-1), cotangent.reshape(-1, 1)
     spread = jnp.exp(logits - total[:, None]) * -given  # [rows, V]
-    d_rows = spread @ embedding + given * embedding[flat]
-    d_embedding = (spread.T @ rows).at[flat].add(given * rows)
+    sums, low = spread.dtype, spread.astype(rows.dtype)
+    d_rows = _product(low, embedding, sums) + given * embedding[flat]
+    d_embedding = _product(low.T, rows, sums).at[flat].add(given * rows)
     # A product with ones: XLA sums columns on one thread.
     d_bias = (jnp.ones_like(given).T @ spread)[0].at[flat].add(given[:, 0])
-    return d_rows.reshape(features.shape), d_embedding, d_bias, None
+    d_rows = d_rows.reshape(features.shape).astype(features.dtype)
+    return d_rows, d_embedding.astype(embedding.dtype), d_bias, None
+
+
+def _product(left, right, dtype):
+    """A product of matrices, summed in `dtype`."""
+    return jnp.matmul(left, right, preferred_element_type=dtype)
 
 
 target_log_prob.defvjp(_forward, _backward)

@@ -66,6 +66,44 @@ def require_utf8(*texts: str) -> None:
             ) from error
 
 
+def define_hosts() -> Callable[[], None]:
+    """The flags of a run on several hosts, and what starts it: before anything else.
+
+    With `--distributed` alone JAX asks SLURM, Kubernetes, MPI or the TPU who there is.
+    """
+    distributed = flags.DEFINE_bool(
+        "distributed", False, "Run with the other processes of this job."
+    )
+    coordinator = flags.DEFINE_string(
+        "coordinator", None, "HOST:PORT of the first process, if nobody else tells it."
+    )
+    processes = flags.DEFINE_integer(
+        "num_processes", None, "How many there are, likewise.", lower_bound=1
+    )
+    number = flags.DEFINE_integer(
+        "process_id", None, "Which one this is, from 0, likewise.", lower_bound=0
+    )
+
+    def start() -> None:
+        given = coordinator.value, processes.value, number.value
+        if not distributed.value:
+            if any(value is not None for value in given):
+                raise ValueError(
+                    "--coordinator, --num_processes and --process_id are of a run on"
+                    " several hosts; add --distributed."
+                )
+            return
+        try:
+            jax.distributed.initialize(*given)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"the other processes cannot be joined ({error}); give --coordinator,"
+                " --num_processes and --process_id, the same first two to all."
+            ) from error
+
+    return start
+
+
 def keep_programs() -> None:
     """Keeps compiled programs on disk: the next start reads what this one compiled.
 

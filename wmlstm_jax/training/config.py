@@ -34,6 +34,8 @@ _OF_EXAMPLES = (
     "max_target",
 )
 """Settings of data that no text has."""
+SCHEDULES = ("cosine", "linear", "constant", "inverse_sqrt")
+"""How a learning rate falls."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,10 @@ class OptimizerConfig:
       beta1: decay of the mean gradient.
       beta2: decay of the mean square gradient.
       clip_norm: of the whole gradient.
+      schedule: a name in `SCHEDULES`: how the rate falls behind the warm-up.
+      accumulate: in how many parts a batch is computed, one after another.
+      average: the decay per update of a moving average of the parameters, which is then
+        what is validated and used; 0 has none.
     """
 
     learning_rate: float
@@ -116,11 +122,17 @@ class OptimizerConfig:
     beta1: float
     beta2: float
     clip_norm: float
+    schedule: str
+    accumulate: int
+    average: float
 
     def __post_init__(self):
-        require_positive("optimizer", self, ("learning_rate", "clip_norm"))
+        positive = ("learning_rate", "clip_norm", "accumulate")
+        require_positive("optimizer", self, positive)
         require("optimizer", self, ("weight_decay", "final_fraction"), 0)
-        for name in ("beta1", "beta2"):
+        if self.schedule not in SCHEDULES:
+            raise no_such("optimizer.schedule", self.schedule, SCHEDULES)
+        for name in ("beta1", "beta2", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
                     f"optimizer.{name} is {getattr(self, name)}; it must be in [0, 1)."
@@ -132,13 +144,18 @@ class MeshConfig:
     """How many devices work together, in each way.
 
     Args:
-      data: those that share a batch; 0 is all there are.
+      data: those that share a batch; 0 is all that the other axes leave.
+      fsdp: those that share a batch, and the parameters too.
+      model: those that share heads with their blocks of the recurrence.
     """
 
     data: int
+    fsdp: int = 1
+    model: int = 1
 
     def __post_init__(self):
         require("mesh", self, ("data",), 0)
+        require("mesh", self, ("fsdp", "model"), 1)
 
 
 @dataclass(frozen=True)

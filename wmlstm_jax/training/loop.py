@@ -72,14 +72,14 @@ def train(config: TrainConfig, workdir: str | Path) -> Summary:
             seconds = before
             for state in _steps(run, begun, start, journal, progress):
                 step = int(state.step)
-                validation = validate(state.params)
+                validation = validate(state.chosen)
                 _note_validation(step, validation, journal, progress)
                 watch(step, state)
                 seconds = before + time.perf_counter() - began
                 now = {"data_position": step, "seconds": seconds}
                 checkpoints.save(state, about | now, validation.loss)
         if start == config.num_steps:
-            validation = validate(begun.params)
+            validation = validate(begun.chosen)
     return Summary(config.num_steps, validation, checkpoints.directory, seconds)
 
 
@@ -93,6 +93,7 @@ def _steps(run: Run, state: TrainState, start, journal, progress):
         run.mesh,
         run.template,
         LanguageLoss(config.vocab_share, config.encoder.coverage),
+        config.optimizer,
     )
     pending = []
     data = run.batches("train", start, config.num_steps)
@@ -125,7 +126,7 @@ class _Watch:
             return
         # The batch to come: the memory has not seen it yet.
         batch = next(self._run.batches("train", step, step + 1))
-        counts = jax.device_get(self._step(state.params, state.carry, batch))
+        counts = jax.device_get(self._step(state.chosen, state.carry, batch))
         if counts is None:
             return
         found = counts.statistics()

@@ -25,32 +25,30 @@ class LanguageLoss:
     vocab_share: float = 0.0
     coverage: float = 0.0
 
-    def __call__(self, said: Prediction, valid: Array) -> Array:
+    def __call__(self, said: Prediction, valid: Array, count: Array) -> Array:
         """The loss, `[]`.
 
         Args:
           said: what a model says of the targets.
           valid: `[B, T]` bool.
+          count: as in `mean_nats`.
         """
-        mixed = mean_nats(said.log_probs, valid)
-        alone = mean_nats(said.log_vocab, valid)
+        mixed = mean_nats(said.log_probs, valid, count)
+        alone = mean_nats(said.log_vocab, valid, count)
         loss = (1 - self.vocab_share) * mixed + self.vocab_share * alone
         if not self.coverage:
             return loss
         assert said.repeated is not None
-        repeated = jnp.where(valid, said.repeated, 0).sum() / _count(valid)
+        repeated = -mean_nats(said.repeated, valid, count)
         return loss + self.coverage * repeated
 
 
-def mean_nats(log_probs: Array, valid: Array) -> Array:
-    """`-mean log p(target)` over valid targets, `[]`; 0 where there are none.
+def mean_nats(log_probs: Array, valid: Array, count: Array) -> Array:
+    """`-sum log p(target) / count` over valid targets, `[]`; 0 where there are none.
 
     Args:
       log_probs: `[B, T]` float, of the targets.
       valid: `[B, T]` bool.
+      count: `[]`, of the valid targets in all parts of the batch.
     """
-    return -jnp.where(valid, log_probs, 0).sum() / _count(valid)
-
-
-def _count(valid):
-    return jnp.maximum(valid.sum(), 1)
+    return -jnp.where(valid, log_probs, 0).sum() / jnp.maximum(count, 1)

@@ -1,6 +1,7 @@
 """The optimiser, from its settings."""
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from wmlstm_jax.training.config import OptimizerConfig
@@ -11,11 +12,11 @@ _NOT_DECAYED = ("bias", "scale", "memory")
 def make_optimizer(
     config: OptimizerConfig, num_steps: int
 ) -> optax.GradientTransformation:
-    """AdamW on the clipped gradient, warmed up and cosine-decayed to the last step.
+    """AdamW on the clipped gradient, at a rate that rises and falls.
 
     Args:
       config: the settings.
-      num_steps: where the cosine ends.
+      num_steps: where the rate has fallen.
 
     Raises:
       ValueError: the warm-up is as long as the run.
@@ -25,23 +26,42 @@ def make_optimizer(
             f"optimizer.warmup_steps is {config.warmup_steps}; it must be at least 0"
             f" and less than config.num_steps = {num_steps}."
         )
-    schedule = optax.warmup_cosine_decay_schedule(
-        init_value=0.0 if config.warmup_steps else config.learning_rate,
-        peak_value=config.learning_rate,
-        warmup_steps=config.warmup_steps,
-        decay_steps=num_steps,
-        end_value=config.learning_rate * config.final_fraction,
-    )
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.adamw(
-            schedule,
+            make_schedule(config, num_steps),
             b1=config.beta1,
             b2=config.beta2,
             weight_decay=config.weight_decay,
             mask=decayed,
         ),
     )
+
+
+def make_schedule(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
+    """The learning rate by update: from 0 to the peak in a line, then as it is named.
+
+    "cosine" and "linear" end at `final_fraction` of the peak; "constant" stays, and
+    "inverse_sqrt" falls with the root of the updates (Vaswani et al. 2017, section
+    5.3), but not below that fraction.
+    """
+    peak, warmup = config.learning_rate, config.warmup_steps
+    rest, least = num_steps - warmup, peak * config.final_fraction
+
+    def falls_with_root(count):
+        since = jnp.maximum(warmup, 1)
+        return jnp.maximum(peak * jnp.sqrt(since / (since + count)), least)
+
+    fall = {
+        "cosine": optax.cosine_decay_schedule(peak, rest, config.final_fraction),
+        "linear": optax.linear_schedule(peak, least, rest),
+        "constant": optax.constant_schedule(peak),
+        "inverse_sqrt": falls_with_root,
+    }[config.schedule]
+    if not warmup:
+        return fall
+    rise = optax.linear_schedule(0.0, peak, warmup)
+    return optax.join_schedules([rise, fall], [warmup])
 
 
 def decayed(params: dict) -> dict:

@@ -108,7 +108,7 @@ class Progress:
             total=stop,
             initial=start,
             unit="step",
-            disable=not sys.stderr.isatty(),
+            disable=not sys.stderr.isatty() or jax.process_index() > 0,
         )
 
     def __enter__(self) -> "Progress":
@@ -131,6 +131,8 @@ class Progress:
         if speed:
             left = (self._stop - step) * self._tokens / speed
             text += f" | {speed:,.0f} tokens/s | {_clock_time(left)} left"
+        if jax.process_index():
+            return speed
         if self._bar.disable:
             print(f"{self._name} | step {step}/{self._stop} | {text}", flush=True)
         else:
@@ -139,7 +141,9 @@ class Progress:
         return speed
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """A line above the bar; of several processes, the first says it."""
+        if jax.process_index():
+            return
         tqdm.write(f"{self._name} | {text}", file=sys.stdout)
 
 

@@ -20,7 +20,15 @@ from wmlstm_jax.training.objectives import (
     model_graph,
 )
 from wmlstm_jax.training.optimizers import make_optimizer
-from wmlstm_jax.training.sharding import make_mesh, over_data, put_batch, shard_of
+from wmlstm_jax.training.sharding import (
+    check_model_axis,
+    make_mesh,
+    put_batch,
+    rows_of_host,
+    shard_of,
+    shard_of_carry,
+    spread,
+)
 from wmlstm_jax.training.state import TrainState, init_state
 from wmlstm_jax.training.steps import make_eval_step
 
@@ -56,33 +64,34 @@ class Run(NamedTuple):
 
     def first_state(self) -> TrainState:
         """The state before the first step, a function of the seed."""
-        init = init_state(self.objective, self.optimizer, self.config.data.batch_size)
+        init = _init(self.config, self.objective, self.optimizer)
         # Made on one device and then spread: on CPU, a QR of more than 64 rows waits
         # for threads that its fellows on the other devices hold.
         state = jax.jit(init)(jax.random.key(self.config.seed))
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.template)
-        return jax.device_put(state, shardings)
+        return jax.tree.map(spread, state, shardings)
 
     def empty_carry(self) -> Any:
         """What passes from batch to batch, before the first, over the devices."""
         model = nnx.merge(self.graph, self.template.params)
         rows = self.config.data.batch_size
-        init = jax.jit(
-            lambda: self.objective.initialize_carry(model, rows),
-            out_shardings=over_data(self.mesh),
-        )
-        return init()
+
+        def init():
+            return self.objective.initialize_carry(model, rows)
+
+        places = shard_of_carry(jax.eval_shape(init), self.mesh)
+        return jax.jit(init, out_shardings=places)()
 
     def batches(
         self, split: str, start: int, stop: int | None = None
     ) -> Iterator[Batch]:
         """Batches of a split on the devices; by default to the end of one pass."""
-        found = self.data.batches(
-            split, shard=jax.process_index(), num_shards=jax.process_count()
-        )
+        rows = self.config.data.batch_size
+        shard, num_shards = rows_of_host(self.mesh, rows)
+        found = self.data.batches(split, shard=shard, num_shards=num_shards)
         stop = len(found) if stop is None else stop
         for batch in batches(found, start, stop):
-            yield put_batch(batch, self.mesh)
+            yield put_batch(batch, self.mesh, rows)
 
 
 def build(
@@ -100,10 +109,13 @@ def build(
     Raises:
       ValueError: a setting cannot be met; the message names it.
     """
-    devices = make_mesh(mesh or config.mesh, config.data.batch_size)
+    mesh = mesh or config.mesh
+    check_model_axis(config.model, mesh)
+    devices = make_mesh(mesh, config.data.batch_size)
+    _check_parts(config, devices)
     data, objective = _choose(config, tokenizer)
     optimizer = make_optimizer(config.optimizer, config.num_steps)
-    init = init_state(objective, optimizer, config.data.batch_size)
+    init = _init(config, objective, optimizer)
     shapes = jax.eval_shape(init, jax.random.key(0))
     template = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(
@@ -121,6 +133,22 @@ def build(
         optimizer=optimizer,
         template=template,
     )
+
+
+def _init(config, objective, optimizer):
+    rows, averaged = config.data.batch_size, config.optimizer.average > 0
+    return init_state(objective, optimizer, rows, averaged=averaged)
+
+
+def _check_parts(config: TrainConfig, mesh: Mesh) -> None:
+    """Refuses to compute a batch in parts that do not fit the devices."""
+    parts, rows = config.optimizer.accumulate, config.data.batch_size
+    devices = mesh.shape["data"] * mesh.shape["fsdp"]
+    if rows % (parts * devices):
+        raise ValueError(
+            f"data.batch_size is {rows}; it must divide by optimizer.accumulate ="
+            f" {parts} times the {devices} devices that share its rows."
+        )
 
 
 def _choose(
@@ -155,7 +183,7 @@ class Evaluator:
     def __init__(self, run: Run, split: str):
         self._run, self._split = run, split
         byte_counts = jnp.asarray(run.data.byte_counts())
-        self._step = make_eval_step(run.objective, run.graph, byte_counts)
+        self._step = make_eval_step(run.objective, run.graph, byte_counts, run.mesh)
 
     def __call__(self, params: dict) -> Likelihood:
         """The counts of the whole split."""

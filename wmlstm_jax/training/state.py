@@ -19,12 +19,22 @@ class TrainState(NamedTuple):
     step: Array  # [] int32: updates done, and the position in the data
     params: dict  # nested, as nnx.to_pure_dict gives them
     opt_state: Any  # of Optax
+    average: Any  # of the parameters over updates, or None
     carry: Any  # after the last batch; every leaf leads with B
     rng: Array  # [] a PRNG key; dropout folds the step into it
 
+    @property
+    def chosen(self) -> dict:
+        """The parameters to use: the average, where there is one."""
+        return self.params if self.average is None else self.average
+
 
 def init_state(
-    objective: Objective, optimizer: optax.GradientTransformation, batch_size: int
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    *,
+    averaged: bool = False,
 ) -> Callable[[Array], TrainState]:
     """A pure function from a PRNG key to the first state, for `jit` or `eval_shape`."""
 
@@ -36,6 +46,8 @@ def init_state(
             step=jnp.zeros((), jnp.int32),
             params=params,
             opt_state=optimizer.init(params),
+            # Of its own: a buffer that stands twice in a state cannot be donated.
+            average=jax.tree.map(jnp.copy, params) if averaged else None,
             carry=objective.initialize_carry(model, batch_size),
             rng=dropout_rng,
         )

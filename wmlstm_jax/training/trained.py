@@ -51,7 +51,7 @@ def load(workdir: str | Path, which: str = "best") -> Trained:
     if restored is None:
         raise _no_checkpoint(workdir)
     path = checkpoints.directory / str(restored.step)
-    return Trained(run, restored.step, restored.state.params, path, restored.about)
+    return Trained(run, restored.step, restored.state.chosen, path, restored.about)
 
 
 def _no_checkpoint(workdir):
