@@ -1,4 +1,5 @@
 # make test    set up, lint, run the tests
+# make test-all  the same with the long tests
 # make train   set up, train a small language model on text that Python ships with
 # make lint    set up, check style and formatting
 # make clean   remove what these made, except runs/
@@ -16,11 +17,14 @@ HUGE_PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := test
-.PHONY: test train lint venv clean
+.PHONY: test test-all train lint venv clean
 
 test: lint
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
 	  --durations 5 --durations-min 5 $(PYTEST_ARGS)
+
+test-all: PYTEST_ARGS += -m ""
+test-all: test
 
 train: $(READY)
 	@$(HUGE_PAGES) $(BIN)/python train.py --config=configs/lm_embedded.py:compare \

@@ -25,7 +25,7 @@ from wmlstm_jax.analysis import (
     write_scores,
 )
 from wmlstm_jax.inference import Greedy, Sample, Sampler
-from wmlstm_jax.training.checkpoints import WHICH, claim_workdir
+from wmlstm_jax.training.checkpoints import WHICH
 from wmlstm_jax.training.command_line import (
     define_config,
     given_config,
@@ -36,6 +36,7 @@ from wmlstm_jax.training.command_line import (
 from wmlstm_jax.training.config import LANGUAGE_MODELING
 from wmlstm_jax.training.portable import export_step
 from wmlstm_jax.training.trained import Trained, continue_text, load
+from wmlstm_jax.training.workdirs import claim_workdir
 
 _CONFIG = define_config(required=False)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Of the trained model.", required=True)

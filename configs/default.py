@@ -25,6 +25,10 @@ def get_config() -> ConfigDict:
     config.vocab_share = 0.5
     # Costs a forward pass for each validation, and one more program to compile.
     config.watch_memory = True
+    # One batch in thousands may be wild; the run need not end with it.
+    config.nonfinite = "skip"
+    # Whoever starts a long run wants to know that it will not be kept.
+    config.unsaved = "stop"
     # As ROUGE is usually published, for English.
     config.stem = True
     # Trains only the model itself, not a plain LSTM beside it.

@@ -56,7 +56,9 @@ def test_flags_of_the_commands_exist():
     config = default.get_config()
     found = 0
     for path in DOCUMENTS:
-        for word in shlex.split(path.read_text().replace("'", ""), comments=False):
+        for word in shlex.split(
+            re.sub(r"['\",\]]", "", path.read_text()), comments=False
+        ):
             if word.startswith("--config="):
                 assert (ROOT / word.removeprefix("--config=").split(":")[0]).exists()
                 found += 1

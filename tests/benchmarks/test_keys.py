@@ -49,7 +49,7 @@ def test_a_file_cannot_hold_results(tmp_path):
     (tmp_path / "file").touch()
     done = module("--quick", f"--out={tmp_path}/file")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"Error: --out={tmp_path}/file cannot hold results")
+    assert done.stderr.startswith(f"Error: {tmp_path}/file cannot be written (File")
     assert len(done.stderr.splitlines()) == 1
 
 

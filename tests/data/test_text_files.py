@@ -1,8 +1,10 @@
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from wmlstm_jax.data import text_files
 from wmlstm_jax.data.text_files import read_files
 
 
@@ -129,3 +131,18 @@ def test_a_text_that_is_trained_on_is_no_test():
             read("[ab].txt", test_path=name)
     with pytest.raises(ValueError, match="validation_path and data.path both name b"):
         read("[ab].txt", validation_path="b.txt")
+
+
+@pytest.mark.parametrize("name", ["text.txt", "text.txt.gz"])
+def test_a_file_that_no_memory_holds_is_refused(name, monkeypatch):
+    """A thousandth of it packed, as in a bomb."""
+    monkeypatch.setattr(text_files, "LARGEST", 10_000)
+    large = b"a" * 100_000_000
+    write(name, gzip.compress(large) if name.endswith("gz") else large)
+    del large
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"{name} has more than 10000 bytes; split"):
+        read_files(path=name, validation_path="", test_path="")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2_000_000

@@ -11,11 +11,19 @@ CONFIGS = sorted(
     for path in (ROOT / "configs").glob("*.py")
     if path.name not in ("__init__.py", "default.py")
 )
+LIKE = "question_answering", "summarization", "char_shakespeare", "lm_large"
 CONFIG = "--config=configs/lm_embedded.py:smoke"
 NO_FIELD = "Error: --config has no field num_slot; did you mean num_slots?\n"
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=str)
+@pytest.mark.parametrize(
+    "path",
+    [
+        # These four are one model and other words; lm_large is in those of plans.
+        pytest.param(path, marks=[pytest.mark.long] * (path.stem in LIKE), id=str(path))
+        for path in CONFIGS
+    ],
+)
 def test_every_config_trains(path, tmp_path):
     workdir = f"--workdir={tmp_path}/run"
     trained = run_python("train.py", f"--config={path}:smoke", workdir)
@@ -52,7 +60,7 @@ def test_a_text_is_generated_as_the_flags_say(workdir):
     assert default == generated("--seed=0", "--temperature=0.8", "--top_p=0.95")
     greedy = generated("--greedy", "--num_tokens=5")
     assert greedy == generated("--top_k=1", "--num_tokens=5", "--which=latest")
-    assert len({default, greedy, generated("--seed=1")}) == 3
+    assert default != greedy
 
 
 def test_a_memory_is_drawn(workdir, tmp_path):
@@ -67,22 +75,27 @@ def test_a_memory_is_drawn(workdir, tmp_path):
     ("name", "flags", "message"),
     [
         ("train.py", [CONFIG, "--config.model.num_slot=3"], NO_FIELD),
-        ("train.py", [CONFIG, "--config.zzz=3"], "no field zzz; configs/default.py"),
         ("train.py", [CONFIG, "--config.num_steps=x"], "config.num_steps=x"),
         ("train.py", [CONFIG, "--config.data.source=web"], "data.source is 'web'"),
-        ("train.py", [CONFIG, "--config.data.batch_size=999999"], "too few for"),
-        ("train.py", [CONFIG, "--wokdir=x"], "workdir"),
         ("train.py", ["--config=configs/absent.py"], "names no file"),
-        ("train.py", [CONFIG, "stray"], "stray is no flag"),
-        ("eval.py", [], "holds no run"),
-        ("eval.py", ["--which=newest"], "should be one of"),
-        ("eval.py", ["--num_tokens=0"], "num_tokens"),
-        ("eval.py", ["--text=a"], "--text would be ignored; add --inspect."),
-        ("eval.py", ["--seed=0"], "--seed would be ignored; add --generate or"),
-        ("eval.py", ["--generate=a", "--greedy", "--top_k=2"], "leave --greedy out"),
-        ("eval.py", ["--generate=a", "--cache_slots=2"], "--cache_slots would be"),
-        ("eval.py", ["--generate=\udcff"], "a byte that is not UTF-8, behind ''"),
         ("train.py", ["--config=configs/lm_embedded.py:smok"], "the mode is 'smok'"),
+        ("eval.py", [], "holds no run"),
+        ("eval.py", ["--text=a"], "--text would be ignored; add --inspect."),
+        ("eval.py", ["--generate=\udcff"], "a byte that is not UTF-8, behind ''"),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (
+                ("train.py", [CONFIG, "--config.zzz=3"], "no field zzz; configs/def"),
+                ("train.py", [CONFIG, "--config.data.batch_size=999999"], "too few"),
+                ("train.py", [CONFIG, "--wokdir=x"], "workdir"),
+                ("train.py", [CONFIG, "stray"], "stray is no flag"),
+                ("eval.py", ["--which=newest"], "should be one of"),
+                ("eval.py", ["--num_tokens=0"], "num_tokens"),
+                ("eval.py", ["--seed=0"], "--seed would be ignored; add --generate"),
+                ("eval.py", ["--generate=a", "--greedy", "--top_k=2"], "--greedy out"),
+                ("eval.py", ["--generate=a", "--cache_slots=2"], "--cache_slots would"),
+            )
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(name, flags, message, tmp_path):

@@ -89,6 +89,8 @@ def test_the_lstm_of_a_config_is_of_its_size(file, vocab_size):
             r"config.model.read_modes\[1\] is 0.5; it must be of type str or int",
         ),
         ({"vocab_share": 1.5}, r"config.vocab_share is 1.5; it must be in \[0, 1\]"),
+        ({"nonfinite": "rol_back"}, "config.nonfinite.*did you mean roll_back"),
+        ({"unsaved": "goon"}, "config.unsaved.*did you mean go_on"),
         ({"num_steps": 0}, "config.num_steps is 0; it must be positive"),
         ({"data__window": 0}, "data.window is 0; it must be positive"),
         ({"optimizer__learning_rate": 0.0}, "optimizer.learning_rate is 0.0"),

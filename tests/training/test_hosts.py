@@ -96,7 +96,7 @@ def alone(text, tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("fsdp", [1, 2])
+@pytest.mark.parametrize("fsdp", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_two_processes_train_what_one_trains(fsdp, text, alone, tmp_path):
     mesh = f"--config.mesh.data={2 // fsdp}", f"--config.mesh.fsdp={fsdp}"
     first, second = together(tmp_path / "run", text, 2, *mesh)
@@ -109,6 +109,7 @@ def test_two_processes_train_what_one_trains(fsdp, text, alone, tmp_path):
     assert "validation perplexity" in first and said == []
 
 
+@pytest.mark.long
 def test_four_processes_share_rows_and_heads(text, alone, tmp_path):
     mesh = "--config.mesh.data=2", "--config.mesh.model=2"
     together(tmp_path / "run", text, 4, *mesh)

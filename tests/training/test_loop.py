@@ -176,14 +176,16 @@ def test_a_finished_run_is_only_scored(config, workdir):
         assert summary.seconds == checkpoints.about()["seconds"]
 
 
-def test_what_is_reported_is_of_the_last_finite_update(tmp_path):
+def test_what_is_reported_is_of_the_last_finite_update(config, tmp_path):
     def step(loss, norm):
         return StepMetrics(loss, norm, np.isfinite(loss) and np.isfinite(norm))
 
     pending = [step(2.0, 3.0), step(4.0, 5.0), step(1.0, np.inf), step(np.nan, 1.0)]
     said = SimpleNamespace(say=print, report=lambda step, loss: 0.0)
     with Journal(tmp_path, 0) as log:
-        loop._note_steps(9, pending, log, said)
+        run = SimpleNamespace(config=config)
+        training = loop._Training(run, 0, None, None, log, said)
+        assert not training._note(9, pending)
     rows = journal(tmp_path)
     assert [row["step"] for row in rows if "skipped" in row] == [8, 9]
     assert rows[-1] == {"step": 9, "loss": 3.0, "grad_norm": 5.0}

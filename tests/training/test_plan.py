@@ -32,9 +32,14 @@ def planned(config):
     return replace(config, model=model, optimizer=optimizer)
 
 
+@pytest.fixture(scope="module")
+def plans(planned):
+    return {n: make_plan(replace(planned, mesh=m), 256) for n, m in MESHES.items()}
+
+
 @pytest.mark.parametrize("name", MESHES)
-def test_what_is_counted_from_shapes_is_what_is_given(name, planned):
-    plan = make_plan(replace(planned, mesh=MESHES[name]), 256)
+def test_what_is_counted_from_shapes_is_what_is_given(name, plans):
+    plan = plans[name]
     held = sum(plan.held.values())
     # The key of the dropout and the number of the step are given too.
     assert held <= plan.arguments < 1.1 * held
@@ -43,8 +48,7 @@ def test_what_is_counted_from_shapes_is_what_is_given(name, planned):
     assert plan.tokens == 8 * 96
 
 
-def test_more_devices_hold_less_each(planned):
-    plans = {n: make_plan(replace(planned, mesh=m), 256) for n, m in MESHES.items()}
+def test_more_devices_hold_less_each(plans):
     one = plans["one"].held
     assert plans["data"].held["parameters"] == one["parameters"]
     assert plans["data"].held["memory slots"] * 4 == one["memory slots"]
@@ -52,11 +56,7 @@ def test_more_devices_hold_less_each(planned):
         assert plans["fsdp"].held[part] < 0.3 * one[part]
     # But for what a row has once, such as its clock.
     assert plans["all"].held["memory slots"] < 0.13 * one["memory slots"]
-    assert plans["fsdp"].flops * 4 == one_flops(planned)
-
-
-def one_flops(config):
-    return make_plan(replace(config, mesh=MeshConfig(1)), 256).flops
+    assert plans["fsdp"].flops * 4 == plans["one"].flops
 
 
 def test_operations(config):

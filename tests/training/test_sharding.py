@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
+import chex
 import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from tests.core.small_cells import assert_trees_close
 from wmlstm_jax.training.collectives import Collective, find_collectives
 from wmlstm_jax.training.config import MeshConfig
 from wmlstm_jax.training.losses import LanguageLoss
@@ -73,7 +73,7 @@ def on_one(blocks):
 @pytest.mark.parametrize("name", MESHES)
 def test_every_mesh_computes_what_one_device_computes(name, blocks, on_one):
     run, found, program = two_steps(blocks, MESHES[name])
-    assert_trees_close(found, on_one[1], **CLOSE)
+    chex.assert_trees_all_close(found, on_one[1], **CLOSE)
     sent = find_collectives(program)
     assert sent and not [each for each in sent if each.in_loop]
     kinds = {each.kind for each in sent}
@@ -93,7 +93,7 @@ def test_parts_of_a_batch_are_the_batch(blocks, on_one):
     config = replace(blocks, optimizer=optimizer)
     for mesh in (MeshConfig(1), MeshConfig(4)):
         _, found, _ = two_steps(config, mesh)
-        assert_trees_close(found, on_one[1], **CLOSE)
+        chex.assert_trees_all_close(found, on_one[1], **CLOSE)
     with pytest.raises(ValueError, match="it must divide by optimizer.accumulate = 2"):
         build(config, mesh=MeshConfig(8))
 
@@ -106,15 +106,15 @@ def test_the_average_follows_the_parameters(blocks, on_one):
     wanted = jax.tree.map(
         lambda a, b, c: 0.75 * (0.75 * a + 0.25 * b) + 0.25 * c, start, first, second
     )
-    assert_trees_close(found[1][0].average, wanted, rtol=1e-5, atol=1e-7)
+    chex.assert_trees_all_close(found[1][0].average, wanted, rtol=1e-5, atol=1e-7)
     assert found[1][0].chosen is found[1][0].average
-    assert_trees_close(second, on_one[1][1][0].params, rtol=0, atol=0)
+    chex.assert_trees_all_close(second, on_one[1][1][0].params, rtol=0, atol=0)
 
 
 def test_computing_again_gives_the_same(blocks, on_one):
     config = replace(blocks, model=replace(blocks.model, remat=True))
     _, found, program = two_steps(config, MeshConfig(1))
-    assert_trees_close(found, on_one[1], **CLOSE)
+    chex.assert_trees_all_close(found, on_one[1], **CLOSE)
     assert program != on_one[2]
 
 

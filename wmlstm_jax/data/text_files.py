@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+LARGEST = 2**31
+"""Bytes of one file, unpacked; its text and its tokens take several times as much."""
 NUMBERED = re.compile(r"(\d+) (.*)")
 """A line with its number, as in the files of bAbI."""
 
@@ -100,16 +102,22 @@ def read_text(field: str, file: Path) -> str:
     """A text in UTF-8, gzipped if it is named so; see `read_files`.
 
     Raises:
-      ValueError: the file cannot be read, is empty, no UTF-8 or not gzip.
+      ValueError: the file cannot be read, is empty or too large, no UTF-8 or not gzip.
     """
     try:
-        content = file.read_bytes()
-        content = gzip.decompress(content) if file.suffix == ".gz" else content
+        # Not all at once: a few bytes may unpack to more than any memory holds.
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            content = stream.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(
             f"data.{field}: {file} cannot be read ({reason}); name a file that can be."
         ) from error
+    if len(content) > LARGEST:
+        raise ValueError(
+            f"data.{field}: {file} has more than {LARGEST} bytes; split it, and name"
+            " the parts by a glob."
+        )
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

@@ -1,6 +1,5 @@
 """Checkpoints: the newest two and the best, written while training goes on."""
 
-import json
 import math
 import sys
 import warnings
@@ -12,18 +11,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from wmlstm_jax.training.config import (
-    TrainConfig,
-    config_differences,
-    parse_config,
-    to_settings,
-)
-from wmlstm_jax.training.manifest import (
-    check_manifest,
-    write_manifest,
-    write_whole,
-    writing,
-)
+from wmlstm_jax.training.manifest import check_manifest, write_manifest, writing
 from wmlstm_jax.training.state import TrainState
 
 WHICH = ("best", "latest")
@@ -49,12 +37,13 @@ class Checkpoints:
       workdir: holds them in `checkpoints/`, by step.
       read_only: nothing is written, and what a training beside this one is writing is
         left to it.
+      go_on: what cannot be saved is told in a warning, and not raised.
 
     Raises:
       ValueError: the workdir cannot be written; so do all methods that write.
     """
 
-    def __init__(self, workdir: Path, *, read_only: bool = False):
+    def __init__(self, workdir: Path, *, read_only: bool = False, go_on: bool = False):
         self.directory = (workdir / "checkpoints").absolute()
         keep = checkpoint_managers.AnyPreservationPolicy(
             [
@@ -74,6 +63,7 @@ class Checkpoints:
         )
         with writing(self.directory):
             self._manager = _Manager(self.directory, options=options)
+        self._tell = warnings.warn if go_on else None
         self._sealer = ThreadPoolExecutor(1, "manifest")
         self._sealed: Future[None] | None = None
 
@@ -99,8 +89,8 @@ class Checkpoints:
         self._wait()
         # Orbax orders by this number, and a NaN would leave it no order.
         loss = loss if math.isfinite(loss) else sys.float_info.max
-        step = int(state.step)
-        with writing(self.directory):
+        step, sealed = int(state.step), False
+        with writing(self.directory, self._tell):
             # Orbax would keep a damaged checkpoint, and drop this one in silence.
             for later in [each for each in self._manager.all_steps() if each >= step]:
                 self._manager.delete(later)
@@ -112,7 +102,8 @@ class Checkpoints:
                 ),
                 metrics={"validation_loss": loss},
             )
-        if jax.process_index() == 0:
+            sealed = True
+        if sealed and jax.process_index() == 0:
             self._sealed = self._sealer.submit(self._seal, step)
 
     def restore(self, template: TrainState, which: str = "latest") -> Restored | None:
@@ -130,6 +121,7 @@ class Checkpoints:
         """
         if which not in WHICH:
             raise ValueError(f"the checkpoint is {which!r}; it must be one of {WHICH}.")
+        self._wait()
         steps = sorted(self._manager.all_steps(), reverse=True)
         if which == "best" and (best := self._manager.best_step()) is not None:
             steps = [best, *(step for step in steps if step != best)]
@@ -175,10 +167,11 @@ class Checkpoints:
 
     def _wait(self) -> None:
         """Until what is being saved is there, with its manifest."""
-        with writing(self.directory):
+        with writing(self.directory, self._tell):
             self._manager.wait_until_finished()
         if self._sealed is not None:
-            self._sealed.result()
+            with writing(self.directory, self._tell):
+                self._sealed.result()
 
     def _seal(self, step: int) -> None:
         """Waits for a checkpoint, writes its manifest, and deletes those without."""
@@ -208,50 +201,6 @@ class Checkpoints:
             ),
         )
         return Restored(step, items["state"], items["about"])
-
-
-def claim_workdir(workdir: Path, config: TrainConfig) -> None:
-    """Notes the config in the workdir, or checks that it is the one noted before.
-
-    Raises:
-      ValueError: another config was trained here; the message has the differences. Or
-        the workdir cannot be written.
-    """
-    path = workdir / "config.json"
-    if path.exists():
-        if differences := config_differences(saved_config(workdir), config):
-            raise ValueError(
-                f"{workdir} holds a run with another config"
-                f" ({'; '.join(differences)}); name another --workdir, or delete it."
-            )
-        return
-    if jax.process_index() == 0:
-        write_whole(path, json.dumps(to_settings(config), indent=2) + "\n")
-
-
-def saved_config(workdir: Path) -> TrainConfig:
-    """The config that was trained in this workdir.
-
-    Raises:
-      ValueError: there is none, or it is damaged.
-    """
-    path = workdir / "config.json"
-    try:
-        return parse_config(json.loads(path.read_bytes()))
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"{workdir} holds no run (no config.json); train one with train.py."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path}, line {error.lineno}: not JSON; name another --workdir, or delete"
-            " this one."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise ValueError(
-            f"{path} cannot be read ({reason}); name the --workdir of a run."
-        ) from error
 
 
 class _Manager(ocp.CheckpointManager):

@@ -13,6 +13,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from wmlstm_jax.training.config import TrainConfig, parse_config
+from wmlstm_jax.training.stopping import EXIT_CODE, Stopped
 
 
 def define_config(required: bool) -> flags.FlagHolder:
@@ -133,8 +134,9 @@ def run_script(
 
     Such a mistake is a flag that does not parse, or a `ValueError` that this package
     itself raised; anything else is a fault and keeps its traceback. Exits with 2 after
-    a mistake, and with 130 when interrupted, which `stopped` says. With `keep`, what is
-    compiled is kept: see `keep_programs`; not for a script that times compilation.
+    a mistake, with 130 when interrupted, which `stopped` says, and with 143 when a
+    training was asked to end and has saved its state. With `keep`, what is compiled is
+    kept: see `keep_programs`; not for a script that times compilation.
     """
     # What the libraries tell of their own doings; --verbosity=0 shows it.
     logging.set_verbosity(logging.WARNING)
@@ -156,6 +158,8 @@ def _is_news(record) -> bool:
 def _guarded(main):
     try:
         main()
+    except Stopped as stopped:
+        _leave(str(stopped), EXIT_CODE)
     except BrokenPipeError:
         # Whoever read the output has gone; what is left of it goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -34,6 +34,10 @@ _OF_EXAMPLES = (
     "max_target",
 )
 """Settings of data that no text has."""
+NONFINITE = ("skip", "stop", "roll_back")
+"""What a loss or gradient that is not finite is answered with."""
+UNSAVED = ("stop", "go_on")
+"""What a checkpoint that cannot be written is answered with."""
 SCHEDULES = ("cosine", "linear", "constant", "inverse_sqrt")
 """How a learning rate falls."""
 
@@ -197,6 +201,12 @@ class TrainConfig:
         no difference between the two.
       watch_memory: at every validation also reports what the memory did with a training
         batch, as `wmlstm_jax.metrics.MemoryCounts` counts it.
+      nonfinite: what a loss or gradient that is not finite is answered with. "skip"
+        leaves that update out; parameters, optimiser and streamed carry stay what they
+        were. "stop" ends the run. "roll_back" goes back to the last checkpoint, and on
+        with the batches that come after.
+      unsaved: what a checkpoint or report that cannot be written is answered with:
+        "stop" or "go_on", with a warning.
       stem: of summaries, compares words without their endings (ROUGE).
       compare: also train a plain LSTM of as many parameters, beside the model.
       data: the text, or the examples.
@@ -215,6 +225,8 @@ class TrainConfig:
     eval_every: int
     vocab_share: float
     watch_memory: bool
+    nonfinite: str
+    unsaved: str
     stem: bool
     compare: bool
     data: DataConfig
@@ -227,8 +239,13 @@ class TrainConfig:
 
     def __post_init__(self):
         require_positive("config", self, ("num_steps", "log_every", "eval_every"))
-        if self.task not in TASKS:
-            raise no_such("config.task", self.task, TASKS)
+        for field, known in (
+            ("task", TASKS),
+            ("nonfinite", NONFINITE),
+            ("unsaved", UNSAVED),
+        ):
+            if getattr(self, field) not in known:
+                raise no_such(f"config.{field}", getattr(self, field), known)
         if not 0 <= self.vocab_share <= 1:
             raise ValueError(
                 f"config.vocab_share is {self.vocab_share}; it must be in [0, 1]."

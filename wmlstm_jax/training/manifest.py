@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,28 +12,40 @@ from pathlib import Path
 _SYSTEM_SAID = re.compile(r"os_error_code='(\d+)'")
 
 
+class CannotWrite(ValueError):
+    """A file cannot be written; the message is one sentence."""
+
+
 @contextmanager
-def writing(place: Path) -> Iterator[None]:
+def writing(place: Path, tell: Callable[[str], None] | None = None) -> Iterator[None]:
     """Makes one sentence of a full disk, or of a place that may not be written to.
 
     Args:
       place: the file or directory that is written in this context.
+      tell: is told the sentence, which is then not raised.
 
     Raises:
-      ValueError: it cannot be written; the message says why, and what to do.
+      CannotWrite: it cannot be written; the message says why, and what to do.
     """
     try:
         yield
+    except CannotWrite as error:
+        if tell is None:
+            raise
+        tell(str(error))
     except (OSError, ValueError) as error:
         code = error.errno if isinstance(error, OSError) else None
         if said := _SYSTEM_SAID.search(str(error)):
             code = int(said[1])
         if code is None:
             raise
-        raise ValueError(
+        sentence = (
             f"{place} cannot be written ({os.strerror(code)}); make room, or name"
             " another place, and start again: what was saved before is whole."
-        ) from error
+        )
+        if tell is None:
+            raise CannotWrite(sentence) from error
+        tell(sentence)
 
 
 def require_writable(directory: Path) -> None:

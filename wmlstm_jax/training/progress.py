@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ class Journal:
       workdir: holds the file, and the events in `tensorboard/`.
       step: where training goes on; what was reported of later steps, which will be
         trained again, is dropped from the file and purged from the events.
+      go_on: what cannot be written later is told in a warning, and not raised.
 
     Raises:
       ValueError: the workdir cannot be written; so does `write`.
     """
 
-    def __init__(self, workdir: Path, step: int):
+    def __init__(self, workdir: Path, step: int, *, go_on: bool = False):
         self._path = workdir / "metrics.jsonl"
+        self._tell = warnings.warn if go_on else None
         self._events = None
         if jax.process_index() == 0:
             text = self._path.read_text() if self._path.exists() else ""
@@ -43,13 +46,13 @@ class Journal:
 
     def __exit__(self, *exception) -> None:
         if self._events is not None:
-            with writing(self._path.parent):
+            with writing(self._path.parent, self._tell):
                 self._events.close()
 
     def write(self, step: int, **values: float) -> None:
         """Appends one row."""
         if self._events is not None:
-            with writing(self._path.parent):
+            with writing(self._path.parent, self._tell):
                 with self._path.open("a") as file:
                     file.write(json.dumps({"step": step, **values}) + "\n")
                 self._events.write(step, values)

@@ -13,10 +13,11 @@ from flax import nnx
 from wmlstm_jax.data import Tokenizer, tokenizer_from_json
 from wmlstm_jax.inference import Sampler, generate
 from wmlstm_jax.models import LanguageModel
-from wmlstm_jax.training.checkpoints import Checkpoints, saved_config
+from wmlstm_jax.training.checkpoints import Checkpoints
 from wmlstm_jax.training.config import MeshConfig
 from wmlstm_jax.training.datasets import TextData
 from wmlstm_jax.training.run import Run, build
+from wmlstm_jax.training.workdirs import saved_config
 
 
 class Trained(NamedTuple):
