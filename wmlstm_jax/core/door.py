@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from wmlstm_jax.core.config import CellConfig
+from wmlstm_jax.core.kernels.fit import prefers_fused, why_not_fused
 from wmlstm_jax.core.params import projection_sizes
 from wmlstm_jax.core.pointer import require_pointer
 from wmlstm_jax.core.types import Carry
 
-BACKENDS = ("loop", "scan", "rollback", "remat")
+BACKENDS = ("loop", "scan", "rollback", "remat", "fused")
 
 
 def choose_backend(
@@ -19,7 +20,11 @@ def choose_backend(
     # The pointer waits for the end of the loop, where it is not known what was mixed.
     can_undo = policy.hard or (policy.replays and not points)
     if backend is None:
-        return "scan" if trace else "rollback" if can_undo else "remat"
+        if trace:
+            return "scan"
+        if prefers_fused(config):
+            return "fused"
+        return "rollback" if can_undo else "remat"
     if backend not in BACKENDS:
         raise ValueError(
             f"unroll: backend is {backend!r}; it must be one of {BACKENDS}."
@@ -30,6 +35,8 @@ def choose_backend(
             f'unroll: backend is "rollback", which cannot undo the mixing writes of'
             f' {policy!r}{beside}; it must be "remat" or "scan".'
         )
+    if backend == "fused" and (reason := why_not_fused(config)) is not None:
+        raise ValueError(f'unroll: backend "fused" does not apply: {reason}.')
     if trace and backend != "scan":
         raise ValueError(
             f'unroll: backend is {backend!r} with trace=True; it must be "scan".'

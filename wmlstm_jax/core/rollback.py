@@ -158,7 +158,7 @@ def _rollback_backward(static, residuals, cotangents):
     )
     d_state, d_content, d_weights, d_scalars, _ = end
     d_parts = jax.tree.map(unfold, {**tape.own, **tape.late, **d_beside})
-    d_kernels = _weight_gradients(config, kernels, xs.reset, outputs, d_parts)
+    d_kernels = weight_gradients(config, kernels, xs.reset, outputs, d_parts)
     d_projected = {to: d_parts[to] for to in projection_sizes(config)["input"]}
     d_inputs = jax.tree.map(lambda _: None, xs)._replace(projected=d_projected)
     if memory is not None:
@@ -189,7 +189,7 @@ def _each(kernels: Kernels, change) -> Kernels:
     return kernels._replace(hidden=change(kernels.hidden), read=read)
 
 
-def _weight_gradients(config, kernels, reset, outputs, d_parts) -> Kernels:
+def weight_gradients(config, kernels, reset, outputs, d_parts) -> Kernels:
     """The gradients of the large weights: one product each over all steps."""
 
     def over_steps(left, kernel, cotangent):

@@ -1,8 +1,9 @@
-"""The recurrence over a sequence: one door, four ways through, all equal.
+"""The recurrence over a sequence: one door, five ways through, all equal.
 
 `loop` is the readable Python loop over `step`; `scan` a compiled loop, differentiated
 by JAX; `rollback` the same loop with a backward pass that undoes writes; `remat` keeps
-the state of about sqrt(T) steps and computes the rest again (Chen et al. 2016).
+the state of about sqrt(T) steps and computes the rest again (Chen et al. 2016); `fused`
+is one GPU kernel each way for heads that see nothing of each other.
 """
 
 from dataclasses import replace
@@ -20,6 +21,7 @@ from wmlstm_jax.core.equations import (
     project_input,
     sanitize,
 )
+from wmlstm_jax.core.kernels.fused import fused
 from wmlstm_jax.core.loop_types import Kernels, Scalars, State, StepInputs, Write
 from wmlstm_jax.core.memories import SlotMemory
 from wmlstm_jax.core.params import projection_sizes
@@ -72,8 +74,9 @@ def unroll(
       read_mask: `[B, R*W]` floating, multiplies every read: dropout with one mask per
         sequence, or 0 to do without the memory.
       source: read-only slots, from `fill`. Needs `config.source`.
-      backend: "loop", "scan", "rollback" or "remat"; by default "rollback" where the
-        policy's writes can be undone, else "remat".
+      backend: "loop", "scan", "rollback", "remat" or "fused"; by default "rollback"
+        where the policy's writes can be undone, else "remat", but "fused" where it
+        applies and the GPU is one on which it was checked (docs/kernels.md).
       unroll: how many steps one turn of the compiled loop holds.
       trace: also gives what the memory did at every step ("scan" is then the default).
 
@@ -237,7 +240,7 @@ def _compiled(
     return carry, _outputs(ys, pointed, valid, trace)
 
 
-_BACKENDS = {"scan": scan, "remat": remat, "rollback": rollback}
+_BACKENDS = {"scan": scan, "remat": remat, "rollback": rollback, "fused": fused}
 
 
 def _in_the_loop(config, backend):
@@ -246,7 +249,7 @@ def _in_the_loop(config, backend):
     Writes that are undone are also known, so that the pointer can wait for them. If
     nothing else looks at the memory, so can the writes: an LSTM is left.
     """
-    if backend != "rollback":
+    if backend not in ("rollback", "fused"):
         return config
     if config.reads:
         return replace(config, copy=False, coverage=False)

@@ -1,0 +1,1 @@
+"""The recurrence as kernels that keep it on a chip; see docs/kernels.md."""
