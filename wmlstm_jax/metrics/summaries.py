@@ -3,9 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
-
-from rouge_score.rouge_scorer import RougeScorer
+from typing import Any, NamedTuple
 
 _KINDS = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
 NAMES = ("ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum")
@@ -58,5 +56,8 @@ def count_rouge(
 
 
 @functools.cache
-def _scorer(stem: bool) -> RougeScorer:
+def _scorer(stem: bool) -> Any:
+    # A second and a half to import, which most processes never need.
+    from rouge_score.rouge_scorer import RougeScorer
+
     return RougeScorer(_KINDS, use_stemmer=stem)
