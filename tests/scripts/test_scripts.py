@@ -60,7 +60,7 @@ def test_a_text_is_generated_as_the_flags_say(workdir):
     assert default == generated("--seed=0", "--temperature=0.8", "--top_p=0.95")
     greedy = generated("--greedy", "--num_tokens=5")
     assert greedy == generated("--top_k=1", "--num_tokens=5", "--which=latest")
-    assert default != greedy
+    assert not default.startswith(greedy)
 
 
 def test_a_memory_is_drawn(workdir, tmp_path):

@@ -70,7 +70,14 @@ def on_one(blocks):
     return two_steps(blocks, MeshConfig(1))
 
 
-@pytest.mark.parametrize("name", MESHES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # The last has the axes of these two.
+        pytest.param(n, marks=[pytest.mark.long] * (n in ("fsdp", "model")))
+        for n in MESHES
+    ],
+)
 def test_every_mesh_computes_what_one_device_computes(name, blocks, on_one):
     run, found, program = two_steps(blocks, MESHES[name])
     chex.assert_trees_all_close(found, on_one[1], **CLOSE)

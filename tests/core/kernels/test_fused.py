@@ -114,7 +114,15 @@ CASES = {
 
 @pytest.mark.parametrize(
     ("name", "rows"),
-    [*((name, 1) for name in CASES), ("lstm", 2), ("key of all", 2)],
+    [
+        *(
+            # Their parts are in others.
+            pytest.param(n, 1, marks=[pytest.mark.long] * (n in ("wide", "32 slots")))
+            for n in CASES
+        ),
+        ("lstm", 2),
+        ("key of all", 2),
+    ],
 )
 def test_equals_the_loop(name, rows, monkeypatch):
     """One or two rows of the batch in a program, of which the last may be too many."""
@@ -179,10 +187,13 @@ def lowered(config, platform, length=6, batch=16):
     "settings",
     [
         dict(num_slots=0),
-        dict(num_slots=16, heads=2, hidden=32, key=32, value=32),
         dict(num_slots=64),
-        dict(num_slots=128, dtype="bfloat16"),
         dict(num_slots=32, memory_dtype="bfloat16", policy=core.Salience()),
+        pytest.param(
+            dict(num_slots=16, heads=2, hidden=32, key=32, value=32),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(dict(num_slots=128, dtype="bfloat16"), marks=pytest.mark.long),
     ],
     ids=lambda settings: " ".join(map(str, settings.values())),
 )
