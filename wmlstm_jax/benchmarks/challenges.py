@@ -129,8 +129,14 @@ def group(name: str):
 
 
 CORE = {
-    "copy": sized(Copy, (1, 20), [(40, 40), (100, 100)], 64, True),
-    "associative recall": sized(AssociativeRecall, (2, 6), [(12, 12)], 64, True),
+    "copy": sized(
+        Copy, (1, 20), [(40, 40), (100, 100), (500, 500)], 64, True,
+        num_steps=1200, batch_size=8, eval_batch_size=64,
+    ),
+    "associative recall": sized(
+        AssociativeRecall, (2, 6), [(12, 12), (32, 32), (64, 64)], 64, True,
+        eval_batch_size=64,
+    ),
     "multi-query recall": Challenge(
         Course(recall(64, 8, 64)), 64, (("8 pairs", Test(recall(64, 8, 64))),), True
     ),
@@ -139,7 +145,7 @@ CORE = {
     "selective copy": sized(SelectiveCopy, (64, 64), [(223, 223)], 16, False),
     "reverse": sized(ReverseString, (1, 40), [(41, 100)], 64, True),
     "S3": sized(group("S3"), (1, 32), [(128, 128)], 16, False),
-}
+}  # fmt: skip
 """The eight tasks of the core card."""
 
 
@@ -208,9 +214,9 @@ def contestants(
     memory = ModelConfig(
         embed_dim=width,
         hidden_dim=width + width // 2,
-        num_heads=2,
-        key_dim=width // 4,
-        value_dim=width // 4,
+        num_heads=1,
+        key_dim=width // 2,
+        value_dim=width // 2,
         num_slots=challenge.num_slots,
     )
     named = {name: replace(memory, **way) for name, way in ways.items()}

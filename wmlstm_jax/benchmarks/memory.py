@@ -125,14 +125,13 @@ class Bench:
         lines = [json.dumps(each._asdict()) + "\n" for each in records]
         self._path.write_text("".join(lines))
         self._known = {each.known_by: each for each in records}
+        self.models = {
+            name: contestants(settings.challenges[name], settings.width, settings.ways)
+            for name in self.names
+        }
         per_model = len(settings.rates) + len(settings.seeds) - 1
-        count = sum(len(self.models(name)) * per_model for name in self.names)
+        count = sum(len(each) * per_model for each in self.models.values())
         self._progress, self._done = Progress(count), 0
-
-    def models(self, name: str) -> dict:
-        """The contestants of a challenge."""
-        challenge = self.settings.challenges[name]
-        return contestants(challenge, self.settings.width, self.settings.ways)
 
     def best_runs(self, name: str, model: str) -> list[Record]:
         """The runs of a model at its best rate, one for each seed."""
@@ -144,7 +143,7 @@ class Bench:
     def run(self, name: str, model: str, rate: float, seed: int) -> Record:
         """One run, from the file if it is there."""
         challenge: Challenge = self.settings.challenges[name]
-        config = self.models(name)[model]
+        config = self.models[name][model]
         settings = f"{config!r} {challenge!r}"
         self._done += 1
         known = self._known.get((name, model, settings, rate, seed))
@@ -226,7 +225,7 @@ def main(settings: Settings, out: str | Path, only: list[str]) -> None:
     bench = Bench(settings, out, only)
     best = {}
     for name in bench.names:
-        best[name] = {m: bench.best_runs(name, m) for m in bench.models(name)}
+        best[name] = {m: bench.best_runs(name, m) for m in bench.models[name]}
         plain = best[name][LSTM]
         if all(run.cached for run in plain):
             best[name][CACHED] = [
