@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from tests.analysis.test_page import HOSTILE, TEXT, data_of
+from tests.analysis.test_task_exhibits import exhibit_of
 from tests.analysis.test_traces import random_model
 from wmlstm_jax.analysis.exhibits import exhibit_source, exhibit_text
 from wmlstm_jax.analysis.page import write_page
@@ -265,3 +266,24 @@ def test_the_source_behind_a_word_is_shown(opened, pairs, tmp_path):
     on_source = {-1 - at for at in flat[::2] if at < 0}
     shadows = source.evaluate_all("all => all.map(each => each.style.boxShadow)")
     assert {at for at, shadow in enumerate(shadows) if shadow} == on_source != set()
+
+
+def test_answers_of_a_task_are_told(opened):
+    exhibit = exhibit_of("vectors")
+    page, (data,) = opened(exhibit)
+    for step, (token, said) in enumerate(
+        zip(data["tokens"], data["said"], strict=True)
+    ):
+        page.evaluate("step => window.page.go(step)", step)
+        title = page.locator(".step h3").first.text_content()
+        text = page.locator(".step").text_content()
+        modes = zip(data["modes"], data["modeShares"][step][1], strict=True)
+        assert ", ".join(f"{mode} {percent(share)}" for mode, share in modes) in text
+        assert "Then came" not in text
+        if said:
+            given = percent(data["given"][step])
+            assert title == f"Step {step}: {token}"
+            assert f"It answered {said}, and had given {given} to the right" in text
+        else:
+            assert title == f"Step {step}: {token} came in"
+            assert "It answered" not in text

@@ -69,9 +69,9 @@ def test_dropout_needs_a_key():
     config = ModelConfig(8, 6, dropout=0.5)
     model = SequenceModel(config, **FORMS["vectors"], rngs=nnx.Rngs(0))
     xs = inputs_of(model)
-    _, plain = model.features(xs)
+    plain = model.features(xs)[1]
     np.testing.assert_array_equal(plain, model.features(xs)[1])
-    _, dropped = model.features(xs, rng=jax.random.key(0))
+    dropped = model.features(xs, rng=jax.random.key(0))[1]
     zero = np.asarray(dropped) == 0
     assert (zero == zero[:, :1]).all() and 0 < zero.mean() < 1
 
@@ -79,3 +79,16 @@ def test_dropout_needs_a_key():
 def test_the_memory_can_be_left_unread(model):
     xs = inputs_of(model)
     assert not np.allclose(model(xs)[1], model(xs, reading=False)[1])
+
+
+def test_a_trace_is_of_the_block_that_was_asked_for(model):
+    xs = inputs_of(model)
+    _, plain, none = model.features(xs)
+    assert none is None
+    for layer in range(CONFIG.num_layers):
+        carries, features, trace = model.features(xs, trace=layer)
+        np.testing.assert_allclose(features, plain, rtol=1e-5, atol=1e-6)
+        assert trace.gates.shape == (LENGTH, BATCH, 4, CONFIG.hidden_dim)
+        # What the layer hands on is made by the last of its output gates.
+        hidden = trace.gates[-1, :, 3] * jnp.tanh(carries[layer].cell)
+        np.testing.assert_allclose(hidden, carries[layer].hidden, rtol=1e-5)

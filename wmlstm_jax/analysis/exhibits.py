@@ -1,5 +1,6 @@
 """What a page shows of a model and a text, small enough for a browser."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from wmlstm_jax.analysis.occupants import find_occupants, why_refused
 from wmlstm_jax.analysis.traces import MemoryTrace, trace_source, trace_text
 from wmlstm_jax.core import CellConfig, SlotMemory
+from wmlstm_jax.models import ModelConfig
 from wmlstm_jax.training.speaking import vocabulary_of
 from wmlstm_jax.training.trained import Trained, text_of
 
@@ -30,6 +32,7 @@ class Exhibit(NamedTuple):
     tokens: list[str]  # the text of each
     source: list[str]  # of each source token; none where there is no source bank
     spaced: bool
+    said: Sequence[str] = ()  # the answer of each step, "" for none; empty for a text
 
 
 def exhibit_text(trained: Trained, text: str, layer: int | None = None) -> Exhibit:
@@ -46,7 +49,7 @@ def exhibit_text(trained: Trained, text: str, layer: int | None = None) -> Exhib
     text_of(trained)
     tokenizer = trained.run.tokenizer
     tokens = tokenizer.encode(text)
-    _check_length(len(tokens))
+    check_length(len(tokens))
     trace = trace_text(trained, tokens, layer)
     names = [tokenizer.decode([int(token)]) for token in tokens]
     return _exhibit(trained, trace, names, [], layer, tokenizer.name == WORDS)
@@ -66,7 +69,7 @@ def exhibit_source(
       ValueError: as in `trace_source`; or source and target are too long.
     """
     said, trace = trace_source(trained, texts, layer)
-    _check_length(len(trace.tokens) + len(said.encoded.source))
+    check_length(len(trace.tokens) + len(said.encoded.source))
     vocabulary, words = vocabulary_of(trained), said.encoded.words
     tokens = [vocabulary.name(token, words) for token in trace.tokens]
     source = []
@@ -80,23 +83,51 @@ def exhibit_source(
 def _exhibit(trained, trace, tokens, source, layer, spaced):
     config = trained.run.config.model
     layer = config.num_layers - 1 if layer is None else layer
+    facts = facts_of(config, layer, trained.step, trace)
+    title = trained.checkpoint.parent.parent.name
+    return Exhibit(title, facts, trace, config.cell(layer), tokens, source, spaced)
+
+
+def facts_of(
+    config: ModelConfig, layer: int, num_steps: int, trace: MemoryTrace
+) -> list[tuple[str, str]]:
+    """What to know of a model and of its trace, by name.
+
+    Args:
+      config: of the model.
+      layer: that is looked at.
+      num_steps: updates that it was trained for.
+      trace: what it did.
+    """
     cell = config.cell(layer)
     facts = [
         ("memory", f"{cell.memory.num_slots} slots, {config.policy}"),
         ("heads", str(cell.num_heads)),
         ("layer", f"{layer} of 0 to {config.num_layers - 1}"),
-        ("trained for", f"{trained.step:,} updates"),
+        ("trained for", f"{num_steps:,} updates"),
     ]
     units = {"eviction_age": " tokens", "read_bits": " bits"}
     for name, number in trace.counts.statistics().items():
         unit = units.get(name)
         shown = f"{number:.1f}{unit}" if unit else f"{100 * number:.1f} %"
         facts.append((name.replace("_", " "), shown))
-    title = trained.checkpoint.parent.parent.name
-    return Exhibit(title, facts, trace, cell, tokens, source, spaced)
+    return facts
 
 
-def _check_length(length):
+def mode_name(mode: str | int) -> str:
+    """A read mode, for people; offsets go along the order of writing."""
+    if isinstance(mode, str):
+        return f"by {mode}"
+    near = {0: "same slot", 1: "next slot", -1: "slot before"}
+    return near.get(mode, f"{abs(mode)} slots {'on' if mode > 0 else 'back'}")
+
+
+def check_length(length: int) -> None:
+    """Refuses a text that makes a browser slow.
+
+    Raises:
+      ValueError: it is too long.
+    """
     if length > LONGEST:
         raise ValueError(
             f"the text to look at has {length} tokens; a page shows {LONGEST} at most."
@@ -116,11 +147,12 @@ def to_json(exhibit: Exhibit) -> dict[str, Any]:
         "tokens": exhibit.tokens,
         "source": exhibit.source,
         "spaced": exhibit.spaced,
+        "said": exhibit.said,
         "groups": cell.num_blocks,
         "slots": cell.memory.num_slots,
         "gates": _thousandths(trace.gates.mean(-1)[:, [0, 1, 3]]),
         "given": _thousandths(trace.given),
-        "modes": [str(mode) for mode in cell.read_modes],
+        "modes": [mode_name(mode) for mode in cell.read_modes],
     }
     before = after = None
     if trace.writes is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from wmlstm_jax.analysis.traces import (
     MemoryTrace,
@@ -18,6 +19,8 @@ from wmlstm_jax.training.trained import Trained, text_of
 
 TOKEN = 0.14
 """Inches for a token: its name must be readable."""
+FONT = {"fontsize": 7, "family": "monospace"}
+"""Of the names of tokens."""
 SHOWN = 64
 """Tokens of the text that is drawn by default."""
 LONGEST = 400
@@ -114,18 +117,18 @@ def draw_weights(
       across: names of what stands on the x axis.
       down: likewise of the y axis.
     """
-    image = axes.imshow(
-        weights.T,
-        cmap="magma_r",
-        vmin=0,
-        vmax=1,
-        interpolation="nearest",
-    )
-    axes.set_facecolor("0.88")
-    font = {"fontsize": 7, "family": "monospace"}
-    axes.set_xticks(np.arange(len(across)), across, rotation=90, **font)
-    axes.set_yticks(np.arange(len(down)), down, **font)
+    image = paint_weights(axes, weights)
+    axes.set_xticks(np.arange(len(across)), across, rotation=90, **FONT)
+    axes.set_yticks(np.arange(len(down)), down, **FONT)
     axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.01, label="probability")
+
+
+def paint_weights(axes: Axes, weights: np.ndarray) -> AxesImage:
+    """Draws probabilities `[x, y]` and no labels, gray where there is nothing."""
+    axes.set_facecolor("0.88")
+    return axes.imshow(
+        weights.T, cmap="magma_r", vmin=0, vmax=1, interpolation="nearest"
+    )
 
 
 def visible(text: str) -> str:

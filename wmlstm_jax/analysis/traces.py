@@ -5,7 +5,7 @@ the gates turn, the token is written, and the copy head, which says what comes n
 looks at the memory with the token in it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from flax import nnx
 
 from wmlstm_jax.core import SlotMemory, Trace
 from wmlstm_jax.metrics import MemoryCounts, count_memory
-from wmlstm_jax.models import LanguageModel, Seq2Seq
+from wmlstm_jax.models import LanguageModel, ModelConfig, Seq2Seq
 from wmlstm_jax.models.language_model import Carries, Sources
 from wmlstm_jax.training.speaking import Said, ask, say, vocabulary_of
 from wmlstm_jax.training.trained import Trained, language_model_of
@@ -53,14 +53,15 @@ class Copies(NamedTuple):
 class MemoryTrace(NamedTuple):
     """What the memory of one layer did, from an empty state on, for one text."""
 
-    tokens: np.ndarray  # [T] int32
+    tokens: np.ndarray  # [T] int32; the steps themselves where vectors came in
     owners: np.ndarray | None  # [T, G, N] int32: the step that wrote what a slot holds
     # after the step, -1 for nothing; None without slots
     reads: Reads | None  # None where nothing is read
     writes: Writes | None  # None without slots
     copies: Copies | None  # None without a copy head
     gates: np.ndarray  # [T, 4, H]: input, forget, candidate, output
-    given: np.ndarray  # [T]: the probability that it gave to the next token; last, 0
+    given: np.ndarray  # [T]: the probability that it gave to the next token, or to the
+    # right answer; 0 where nothing comes next or is asked
     counts: MemoryCounts  # of all steps
 
 
@@ -117,7 +118,27 @@ def trace_source(
 
 def _trace(model, carries, sources, tokens, layer) -> MemoryTrace:
     """Checks that there is something to look at, and runs."""
-    config, last = model.config, model.config.num_layers - 1
+    layer = layer_to_show(model.config, layer)
+    tokens = np.asarray(tokens, np.int32)
+    run = jax.jit(_run, static_argnums=4)
+    results = jax.device_get(run(model, carries, sources, tokens, layer))
+    found, copies, given, counts = results
+    slots = model.config.cell(layer).memory.num_slots
+    if copies is not None:
+        shares, gate = copies
+        on_slots = shares[:, :, :slots] if slots else None
+        on_source = None if sources is None else shares[:, :, slots:].sum(1)
+        copies = Copies(on_slots, on_source, gate)
+    return arrange(found, tokens, slots, copies, given, counts)
+
+
+def layer_to_show(config: ModelConfig, layer: int | None) -> int:
+    """Which layer to look at: by default the last.
+
+    Raises:
+      ValueError: there is no such layer, or it has no slots.
+    """
+    last = config.num_layers - 1
     layer = last if layer is None else layer
     if not 0 <= layer <= last:
         raise ValueError(f"the layer is {layer}; the model has the layers 0 to {last}.")
@@ -128,22 +149,33 @@ def _trace(model, carries, sources, tokens, layer) -> MemoryTrace:
             f" (model.num_slots is {config.num_slots}); train one with slots, or name"
             " another layer."
         )
-    tokens = np.asarray(tokens, np.int32)
-    run = jax.jit(_run, static_argnums=4)
-    results = jax.device_get(run(model, carries, sources, tokens, layer))
-    found, copies, given, counts = results
-    slots, owners, writes = cell.memory.num_slots, None, None
+    return layer
+
+
+def arrange(
+    found: Any,
+    tokens: np.ndarray,
+    num_slots: int,
+    copies: Copies | None,
+    given: np.ndarray,
+    counts: MemoryCounts,
+) -> MemoryTrace:
+    """What the core traced of one row, as `MemoryTrace` has it.
+
+    Args:
+      found: a `Trace` on the host; its leaves lead with T, without the batch.
+      tokens: `[T]` int32.
+      num_slots: N.
+      copies: as in `MemoryTrace`.
+      given: `[T]`, likewise.
+      counts: likewise.
+    """
+    reads = owners = writes = None
     if found.eviction is not None:
-        owners, writes = _replay(found.eviction, slots)
-    reads = None
+        owners, writes = _replay(found.eviction, num_slots)
     if found.read is not None:
         read = found.read
         reads = Reads(read.weights, read.source_weights, read.null, found.modes)
-    if copies is not None:
-        shares, gate = copies
-        on_slots = shares[:, :, :slots] if slots else None
-        on_source = None if sources is None else shares[:, :, slots:].sum(1)
-        copies = Copies(on_slots, on_source, gate)
     return MemoryTrace(
         tokens, owners, reads, writes, copies, found.gates, given, counts
     )

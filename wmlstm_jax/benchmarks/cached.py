@@ -36,7 +36,7 @@ def _accuracies(
     graph, _ = sequence_model(model, task.form)
     batch = task.sample(rng, batch_size)
     module = nnx.merge(graph, params)
-    _, features = module.features(batch.inputs)
+    _, features, _ = module.features(batch.inputs)
     alone = jax.nn.softmax(module.outputs(features))
     unit = features / jnp.linalg.norm(features, axis=-1, keepdims=True)
     alike = jnp.einsum("btd,bsd->bts", unit, unit)

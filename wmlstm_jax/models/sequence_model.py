@@ -3,6 +3,7 @@
 import jax
 from flax import nnx
 
+from wmlstm_jax.core import Trace
 from wmlstm_jax.models.blocks import Block, drop, run_block
 from wmlstm_jax.models.config import ModelConfig
 from wmlstm_jax.models.language_model import Carries
@@ -72,7 +73,7 @@ class SequenceModel(nnx.Module):
         Returns:
           The carries after, and `[B, T, O]`: logits or numbers.
         """
-        carries, features = self.features(inputs, carries, rng=rng, reading=reading)
+        carries, features, _ = self.features(inputs, carries, rng=rng, reading=reading)
         return carries, self.outputs(features)
 
     def features(
@@ -82,8 +83,21 @@ class SequenceModel(nnx.Module):
         *,
         rng: Array | None = None,
         reading: bool | Array = True,
-    ) -> tuple[Carries, Array]:
-        """The carries after, and normalised features `[B, T, D]`; see the call."""
+        trace: int | None = None,
+    ) -> tuple[Carries, Array, Trace | None]:
+        """What the outputs are made of; see the call.
+
+        Args:
+          inputs: `[B, T]` int32 tokens or `[B, T, I]` float.
+          carries: the state before; None starts afresh.
+          rng: a PRNG key for dropout, consumed; None for no dropout.
+          reading: where False, the memory reads as zeros.
+          trace: also gives what the memory of this block did, counted from 0.
+
+        Returns:
+          The carries after, normalised features `[B, T, D]`, and the trace, time-major,
+          where it was asked for.
+        """
         if carries is None:
             carries = self.initialize_carry(inputs.shape[0])
         if self.embedding is not None:
@@ -91,16 +105,24 @@ class SequenceModel(nnx.Module):
         else:
             assert self.enter is not None
             xs, tags = self.enter(inputs), None
-        after, rate = [], self.config.dropout
+        after, traced, rate = [], None, self.config.dropout
         outside = None if rng is None else jax.random.fold_in(rng, len(self.blocks))
         xs = drop(xs, rate, outside, 0)
         for layer, (block, carry) in enumerate(zip(self.blocks, carries, strict=True)):
             rng_of = None if rng is None else jax.random.fold_in(rng, layer)
-            carry, xs, _ = run_block(
-                block, xs, carry, tags=tags, rng=rng_of, reading=reading
+            carry, xs, beside = run_block(
+                block,
+                xs,
+                carry,
+                tags=tags,
+                rng=rng_of,
+                reading=reading,
+                trace=trace == layer,
             )
             after.append(carry)
-        return tuple(after), drop(self.norm(xs), rate, outside, 1)
+            if beside is not None:
+                traced = beside.trace
+        return tuple(after), drop(self.norm(xs), rate, outside, 1), traced
 
     def outputs(self, features: Array) -> Array:
         """Features to `[B, T, O]`."""

@@ -109,9 +109,15 @@ class Step {
   show(step, head) {
     const { data } = this, parts = [];
     const title = make("h3", "", `Step ${step}: `);
-    title.append(make("code", "", label(data.tokens[step])), " came in");
+    title.append(make("code", "", label(data.tokens[step])));
+    if (!data.said[step]) title.append(" came in");
     parts.push(title);
-    if (step + 1 < data.tokens.length) {
+    if (data.said[step]) {
+      const text = make("p", "", "It answered ");
+      text.append(make("code", "", label(data.said[step])),
+        `, and had given ${percent(data.given[step])} to the right answer.`);
+      parts.push(text);
+    } else if (!data.said.length && step + 1 < data.tokens.length) {
       const text = make("p", "", "Then came ");
       text.append(make("code", "", label(data.tokens[step + 1])),
         `, to which it had given ${percent(data.given[step])}.`);
@@ -137,19 +143,11 @@ class Step {
       parts.push(this.bars(bars));
       if (this.data.modeShares) {
         const shares = this.data.modeShares[step][at];
-        const text = shares.map((share, mode) => `${this.mode(mode)} ${percent(share)}`);
+        const text = shares.map((share, mode) => `${this.data.modes[mode]} ${percent(share)}`);
         parts.push(make("p", "facts", text.join(", ")));
       }
     });
     return parts;
-  }
-
-  mode(at) {
-    const mode = this.data.modes[at];
-    if (mode === "content") return "by content";
-    const steps = Number(mode);
-    if (steps === 0) return "stay";
-    return steps > 0 ? `${steps} newer` : `${-steps} older`;
   }
 
   writes(step) {
