@@ -17,6 +17,7 @@ from configs import (
 from wmlstm_jax.training import parse_config
 from wmlstm_jax.training.config import MeshConfig, config_differences, to_settings
 from wmlstm_jax.training.objectives import make_objective, num_params
+from wmlstm_jax.training.schema import flatten
 
 CONFIGS = [
     importlib.import_module(f"configs.{path.stem}")
@@ -39,7 +40,15 @@ def settings(**changes):
 
 def test_the_default_has_every_field_and_survives_json():
     config = parse_config(default.get_config())
+    named = [dict(flatten(each)) for each in (settings(), to_settings(config))]
+    assert sorted(named[0]) == sorted(named[1])
     assert parse_config(json.loads(json.dumps(to_settings(config)))) == config
+
+
+def test_an_older_run_has_the_defaults_of_fields_that_came_later():
+    older = settings()
+    del older["model"]["num_blocks"], older["mesh"]["fsdp"]
+    assert parse_config(older) == parse_config(settings())
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.__name__)

@@ -4,7 +4,7 @@ import difflib
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 
@@ -17,10 +17,12 @@ def parse(schema: type, settings: Any, where: str) -> Any:
       where: its name, for messages.
 
     Raises:
-      ValueError: a field is unknown, absent or of another type.
+      ValueError: a field is unknown, of another type, or absent and without a default;
+        a field that came later has one, so that older runs are read.
     """
     hints = typing.get_type_hints(schema)
     names = [field.name for field in fields(schema)]
+    needed = [field.name for field in fields(schema) if field.default is MISSING]
     if not isinstance(settings, Mapping) and not hasattr(settings, "items"):
         raise ValueError(f"{where} is {settings!r}; it must hold {', '.join(names)}.")
     for name in settings.keys():
@@ -30,13 +32,14 @@ def parse(schema: type, settings: Any, where: str) -> Any:
                 f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}."
             )
             raise ValueError(f"{where} has no field {name}; {hint}")
-    for name in names:
+    for name in needed:
         if name not in settings:
             raise ValueError(f"{where}.{name} is absent; configs/default.py has it.")
     return schema(
         **{
             name: _value(hints[name], settings[name], f"{where}.{name}")
             for name in names
+            if name in settings
         }
     )
 
