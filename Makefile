@@ -1,6 +1,7 @@
 # make test    set up, lint, run the tests
 # make test-all  the same with the long tests
 # make train   set up, train a small language model on text that Python ships with
+# make audit   set up, look for known vulnerabilities of what is needed to run
 # make lint    set up, check style and formatting
 # make clean   remove what these made, except runs/
 #
@@ -17,7 +18,7 @@ HUGE_PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := test
-.PHONY: test test-all train lint venv clean
+.PHONY: test test-all train audit lint venv clean
 
 test: lint
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
@@ -29,6 +30,10 @@ test-all: test
 train: $(READY)
 	@$(HUGE_PAGES) $(BIN)/python train.py --config=configs/lm_embedded.py:compare \
 	  --workdir=runs/lm_embedded
+
+audit: $(READY)
+	@$(BIN)/python $(PIP) --editable '.[audit]'
+	@$(BIN)/python -m tests.audit
 
 lint: $(READY)
 	@$(BIN)/ruff check --quiet .

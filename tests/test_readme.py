@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 
@@ -47,6 +48,12 @@ def test_links_lead_somewhere(path):
         assert there.exists(), target
         if anchor:
             assert anchor in anchors(there.read_text()), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_tests_that_are_named_exist(path):
+    for file, name in _TEST.findall(path.read_text()):
+        assert f"\ndef {name}(" in (ROOT / file).read_text(), name
 
 
 def test_flags_of_the_commands_exist():

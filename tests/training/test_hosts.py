@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -61,19 +63,33 @@ def finish(processes):
     return outputs
 
 
-def together(workdir, text, count, *flags):
+def begin(workdir, text, count, *flags):
     """The same training by `count` processes of one device each."""
     joined = [
         "--distributed",
         f"--coordinator=127.0.0.1:{free_port()}",
         f"--num_processes={count}",
     ]
-    return finish(
-        [
-            start(workdir, text, *joined, f"--process_id={number}", *flags, devices=1)
-            for number in range(count)
-        ]
-    )
+    return [
+        start(workdir, text, *joined, f"--process_id={number}", *flags, devices=1)
+        for number in range(count)
+    ]
+
+
+def together(workdir, text, count, *flags):
+    return finish(begin(workdir, text, count, *flags))
+
+
+def lose(processes, victim, how=signal.SIGKILL):
+    """What the other of two says and exits with, within a minute of a signal."""
+    try:
+        processes[victim].send_signal(how)
+        _, err = processes[1 - victim].communicate(timeout=60)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    return err, processes[1 - victim].returncode
 
 
 def journal(workdir):
@@ -96,35 +112,68 @@ def alone(text, tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("fsdp", [1, pytest.param(2, marks=pytest.mark.long)])
-def test_two_processes_train_what_one_trains(fsdp, text, alone, tmp_path):
-    mesh = f"--config.mesh.data={2 // fsdp}", f"--config.mesh.fsdp={fsdp}"
-    first, second = together(tmp_path / "run", text, 2, *mesh)
+@pytest.fixture(scope="module")
+def by_two(text, tmp_path_factory):
+    """The workdir of two processes, and what they say."""
+    workdir = tmp_path_factory.mktemp("by_two") / "run"
+    return workdir, together(workdir, text, 2, "--config.mesh.data=2")
+
+
+def assert_near(workdir, alone):
+    """The same steps, and the same numbers but for the order of sums."""
     wanted = journal(alone)
     assert len(wanted) == 8 and "memory/write_rate" in wanted[3]
-    for got, row in zip(journal(tmp_path / "run"), wanted, strict=True):
+    for got, row in zip(journal(workdir), wanted, strict=True):
         assert got == pytest.approx(row, rel=1e-4)
+
+
+def test_two_processes_train_what_one_trains(by_two, alone):
+    workdir, (first, second) = by_two
+    assert_near(workdir, alone)
     # One of them talks.
     said = [line for line in second.splitlines() if not line.startswith("[Gloo]")]
     assert "validation perplexity" in first and said == []
 
 
 @pytest.mark.long
+def test_two_processes_share_parameters(text, alone, tmp_path):
+    mesh = "--config.mesh.data=1", "--config.mesh.fsdp=2"
+    together(tmp_path / "run", text, 2, *mesh)
+    assert_near(tmp_path / "run", alone)
+
+
+@pytest.mark.long
 def test_four_processes_share_rows_and_heads(text, alone, tmp_path):
     mesh = "--config.mesh.data=2", "--config.mesh.model=2"
     together(tmp_path / "run", text, 4, *mesh)
-    for got, row in zip(journal(tmp_path / "run"), journal(alone), strict=True):
-        assert got == pytest.approx(row, rel=1e-4)
+    assert_near(tmp_path / "run", alone)
 
 
-def test_two_go_on_where_one_stopped(text, alone, tmp_path):
-    """The checkpoint of step 2 of one process, restored by two."""
+def test_two_go_on_where_one_stopped_and_one_of_them_died(text, alone, tmp_path):
+    """The checkpoint of step 2 of one process, restored by two, and by two again."""
     workdir = shutil.copytree(alone, tmp_path / "run")
     shutil.rmtree(workdir / "checkpoints" / "4")
+    processes = begin(workdir, text, 2, "--config.mesh.data=2")
+    # They have computed together, and have not made a step yet.
+    assert any(line.startswith("[Gloo]") for line in processes[1].stdout)
+    said, code = lose(processes, victim=1)
+    (sentence,) = said.splitlines()
+    assert re.fullmatch(
+        "Error: .* failed .* one of them has died; start all .*", sentence
+    )
+    assert code == 75
     first, _ = together(workdir, text, 2, "--config.mesh.data=2")
     assert "resumes from step 2" in first
-    for got, row in zip(journal(workdir), journal(alone), strict=True):
-        assert got == pytest.approx(row, rel=1e-4)
+    assert_near(workdir, alone)
+
+
+def test_one_goes_on_where_two_stopped(text, alone, by_two, tmp_path):
+    """The checkpoint of step 2 of two processes, restored by one."""
+    workdir = shutil.copytree(by_two[0], tmp_path / "run")
+    shutil.rmtree(workdir / "checkpoints" / "4")
+    (said,) = finish([start(workdir, text, "--config.mesh.data=2", devices=2)])
+    assert "resumes from step 2" in said
+    assert_near(workdir, alone)
 
 
 def test_what_is_only_for_several_hosts_needs_them(text, tmp_path):

@@ -70,7 +70,9 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, kind=None, error=None, trace=None) -> None:
+        if isinstance(error, jax.errors.JaxRuntimeError) and jax.process_count() > 1:
+            return  # What is being written would wait for a process that is gone.
         try:
             self._wait()
         finally:
@@ -122,20 +124,14 @@ class Checkpoints:
         if which not in WHICH:
             raise ValueError(f"the checkpoint is {which!r}; it must be one of {WHICH}.")
         self._wait()
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        if which == "best" and (best := self._manager.best_step()) is not None:
-            steps = [best, *(step for step in steps if step != best)]
+        found = sorted(self._manager.all_steps(), reverse=True)
+        steps = found if which == "latest" else self._best_first(found)
         for step in steps:
             try:
                 verified = self._verify(step)
                 restored = self._restore(step, template)
             except Exception as error:  # Orbax raises many types for damaged files.
-                reason = str(error).strip().partition("\n")[0]
-                warnings.warn(
-                    f"checkpoint {self.directory / str(step)} cannot be read"
-                    f" ({type(error).__name__}: {reason}); trying the one before.",
-                    stacklevel=2,
-                )
+                self._warn(step, error)
                 continue
             if not verified:
                 warnings.warn(
@@ -144,7 +140,7 @@ class Checkpoints:
                     stacklevel=2,
                 )
             return restored
-        if steps:
+        if found:
             raise ValueError(
                 f"no checkpoint in {self.directory} can be read; delete the directory"
                 " to start afresh."
@@ -182,11 +178,31 @@ class Checkpoints:
             if not (self.directory / manifest.stem).exists():
                 manifest.unlink()
 
-    def _verify(self, step: int) -> bool:
+    def _best_first(self, steps: list[int]) -> list[int]:
+        """Without those whose loss is damaged: another than the best would win."""
+        whole = []
+        for step in steps:
+            try:
+                self._verify(step, "metrics/")
+                whole.append(step)
+            except Exception as error:  # As in `restore`.
+                self._warn(step, error)
+        best = self._manager.best_step()
+        return sorted(whole, key=lambda step: step != best)
+
+    def _warn(self, step: int, error: Exception) -> None:
+        reason = str(error).strip().partition("\n")[0]
+        warnings.warn(
+            f"checkpoint {self.directory / str(step)} cannot be read"
+            f" ({type(error).__name__}: {reason}); trying the one before.",
+            stacklevel=3,
+        )
+
+    def _verify(self, step: int, part: str = "") -> bool:
         """Whether a checkpoint has a manifest, which its files must then match."""
         manifest = self._manifest(step)
         if there := manifest.exists():
-            check_manifest(manifest, self.directory / str(step))
+            check_manifest(manifest, self.directory / str(step), part)
         return there
 
     def _manifest(self, step: int) -> Path:

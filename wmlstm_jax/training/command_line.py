@@ -13,6 +13,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from wmlstm_jax.training.config import TrainConfig, parse_config
+from wmlstm_jax.training.hosts import LOST, join
 from wmlstm_jax.training.stopping import EXIT_CODE, Stopped
 
 
@@ -94,13 +95,7 @@ def define_hosts() -> Callable[[], None]:
                     " several hosts; add --distributed."
                 )
             return
-        try:
-            jax.distributed.initialize(*given)
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"the other processes cannot be joined ({error}); give --coordinator,"
-                " --num_processes and --process_id, the same first two to all."
-            ) from error
+        join(*given)
 
     return start
 
@@ -134,9 +129,10 @@ def run_script(
 
     Such a mistake is a flag that does not parse, or a `ValueError` that this package
     itself raised; anything else is a fault and keeps its traceback. Exits with 2 after
-    a mistake, with 130 when interrupted, which `stopped` says, and with 143 when a
-    training was asked to end and has saved its state. With `keep`, what is compiled is
-    kept: see `keep_programs`; not for a script that times compilation.
+    a mistake, with 75 when another process of the run has died, with 130 when
+    interrupted, which `stopped` says, and with 143 when a training was asked to end and
+    has saved its state. With `keep`, what is compiled is kept: see `keep_programs`; not
+    for a script that times compilation.
     """
     # What the libraries tell of their own doings; --verbosity=0 shows it.
     logging.set_verbosity(logging.WARNING)
@@ -164,6 +160,16 @@ def _guarded(main):
         # Whoever read the output has gone; what is left of it goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        _leave(
+            f"what the processes of this run compute together has failed ({reason}):"
+            " most likely one of them has died; start all again, and they resume from"
+            " the last checkpoint.",
+            LOST,
+        )
     except ValueError as error:
         last, _ = list(traceback.walk_tb(error.__traceback__))[-1]
         # Under `python -m` a module is named __main__; its specification knows better.
@@ -192,5 +198,10 @@ def _parse_flags(argv):
 
 
 def _leave(message: str, code: int):
-    print(f"Error: {message}" if code == 2 else message, file=sys.stderr)
+    failed = code in (2, LOST)
+    print(f"Error: {message}" if failed else message, file=sys.stderr, flush=True)
+    if failed and jax.distributed.is_initialized():
+        # To exit as usual is to wait for the others, and they wait for this one.
+        sys.stdout.flush()
+        os._exit(code)
     raise SystemExit(code)

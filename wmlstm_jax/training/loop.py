@@ -69,6 +69,7 @@ def _train(run: Run, workdir: Path, began: float) -> Summary:
     with Checkpoints(workdir, go_on=go_on) as checkpoints:
         # Before the state: another text may have another vocabulary.
         if (saved := checkpoints.about()) is not None:
+            run.check_config(saved["config"])
             run.check_text(saved["text"])
         restored = checkpoints.restore(run.template)
         before = {} if restored is None else restored.about

@@ -87,8 +87,13 @@ def write_manifest(manifest: Path, directory: Path) -> None:
     write_whole(manifest, json.dumps(files, indent=1) + "\n")
 
 
-def check_manifest(manifest: Path, directory: Path) -> None:
+def check_manifest(manifest: Path, directory: Path, part: str = "") -> None:
     """Compares the files below a directory with what was noted of them.
+
+    Args:
+      manifest: from `write_manifest`.
+      directory: of which it was written.
+      part: how the names begin of the files that are compared.
 
     Raises:
       ValueError: the manifest is damaged, or a file is missing, was not noted, or is
@@ -101,6 +106,8 @@ def check_manifest(manifest: Path, directory: Path) -> None:
         raise ValueError(f"{named} is damaged") from error
     found = _files(directory)
     for name in sorted(noted.keys() | found):
+        if not name.startswith(part):
+            continue
         place = f"{directory.parent.name}/{directory.name}/{name}"
         if name not in found:
             raise ValueError(f"{place} is missing")

@@ -11,7 +11,13 @@ from jax.sharding import Mesh
 
 from wmlstm_jax.data import Tokenizer, batches
 from wmlstm_jax.metrics import Likelihood
-from wmlstm_jax.training.config import LANGUAGE_MODELING, MeshConfig, TrainConfig
+from wmlstm_jax.training.config import (
+    LANGUAGE_MODELING,
+    MeshConfig,
+    TrainConfig,
+    config_differences,
+    parse_config,
+)
 from wmlstm_jax.training.datasets import Dataset, ExampleData, TextData
 from wmlstm_jax.training.objectives import (
     Batch,
@@ -60,6 +66,18 @@ class Run(NamedTuple):
             raise ValueError(
                 f"the text is not the one that this run was trained on ({was}, now"
                 f" {now}); bring that one back, or name another --workdir."
+            )
+
+    def check_config(self, was: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another run that was put among those of this one.
+
+        Raises:
+          ValueError: its settings are others; the message has the differences.
+        """
+        if differences := config_differences(parse_config(was), self.config):
+            raise ValueError(
+                "the checkpoint is of a run with another config"
+                f" ({'; '.join(differences)}); take it out, or name its own --workdir."
             )
 
     def first_state(self) -> TrainState:

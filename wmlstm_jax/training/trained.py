@@ -38,7 +38,8 @@ def load(workdir: str | Path, which: str = "best") -> Trained:
       which: "best" on the validation text, or "latest".
 
     Raises:
-      ValueError: there is no run or no checkpoint, or none can be read.
+      ValueError: there is no run or no checkpoint, none can be read, or it is of a
+        run with another config.
     """
     workdir = Path(workdir)
     config = saved_config(workdir)
@@ -48,6 +49,8 @@ def load(workdir: str | Path, which: str = "best") -> Trained:
         about = checkpoints.about()
         tokenizer = None if about is None else tokenizer_from_json(about["tokenizer"])
         run = build(config, tokenizer, MeshConfig(data=1))
+        if about is not None:
+            run.check_config(about["config"])
         restored = checkpoints.restore(run.template, which)
     if restored is None:
         raise _no_checkpoint(workdir)
