@@ -39,7 +39,25 @@ from wmlstm_jax import core
 
 # float64 sums in another order, and those of float32; slots are the same in both.
 EXACT, SINGLE = dict(rtol=1e-12, atol=1e-12), dict(rtol=1e-5, atol=1e-5)
-CASES = [(name, backend) for name in CONFIGS for backend in backends_of(name)]
+# Two ways through for each of these; all of them are in the long tests, and "fifo" and
+# "blocks" go all ways here too.
+BRIEFLY = {
+    "lstm": ("scan", "rollback"),
+    "copy": ("loop", "rollback"),
+    "ordered": ("scan", "rollback"),
+    "salience": ("rollback", "remat"),
+    "source": ("rollback", "remat"),
+    "pointed": ("scan", "rollback"),
+}
+CASES = [
+    pytest.param(
+        (name, backend),
+        id=f"{name}-{backend}",
+        marks=[pytest.mark.long] * (backend not in BRIEFLY.get(name, BACKENDS)),
+    )
+    for name in CONFIGS
+    for backend in backends_of(name)
+]
 
 per_config = pytest.mark.parametrize("name", CONFIGS)
 step = jax.jit(core.step, static_argnums=1)
@@ -55,7 +73,7 @@ def _for_short_sequences():
         yield
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
+@pytest.fixture(scope="module", params=CASES)
 def case(request):
     """A configuration and a backend; the tests of one case run one after another."""
     return request.param

@@ -173,8 +173,14 @@ def differentiated(config, backend):
     return quick_jit(gradients)(params, *encoded())
 
 
-@pytest.mark.parametrize("num_slots", [0, N])
-@pytest.mark.parametrize("read", [True, False])
+@pytest.mark.parametrize(
+    ("read", "num_slots"),
+    [
+        (True, N),
+        (False, N),
+        *(pytest.param(r, 0, marks=pytest.mark.long) for r in (0, 1)),
+    ],
+)
 def test_every_backend_looks_at_the_source_alike(num_slots, read, x64, monkeypatch):
     # The three steps are undone in two pieces.
     monkeypatch.setattr("wmlstm_jax.core.rollback.PIECE", 2)

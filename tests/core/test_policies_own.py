@@ -93,7 +93,7 @@ def differentiated(config, backend):
     # How many steps are undone at once; and when the slots of a row were written that
     # asked three times.
     [
-        (Youngest(), 2, 3, [0, 2]),
+        pytest.param(Youngest(), 2, 3, [0, 2], marks=pytest.mark.long),
         (LeastRead(copies=2), 3, 2, [2, 2, 1]),
         (Blend(), 2, None, [2, 2]),
     ],

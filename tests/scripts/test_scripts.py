@@ -11,7 +11,13 @@ CONFIGS = sorted(
     for path in (ROOT / "configs").glob("*.py")
     if path.name not in ("__init__.py", "default.py")
 )
-LIKE = "question_answering", "summarization", "char_shakespeare", "lm_large"
+LIKE = (
+    "question_answering",
+    "summarization",
+    "char_shakespeare",
+    "word_ptb",
+    "lm_large",
+)
 CONFIG = "--config=configs/lm_embedded.py:smoke"
 NO_FIELD = "Error: --config has no field num_slot; did you mean num_slots?\n"
 
@@ -19,7 +25,7 @@ NO_FIELD = "Error: --config has no field num_slot; did you mean num_slots?\n"
 @pytest.mark.parametrize(
     "path",
     [
-        # These four are one model and other words; lm_large is in those of plans.
+        # These are two models and other words; lm_large is in the tests of plans.
         pytest.param(path, marks=[pytest.mark.long] * (path.stem in LIKE), id=str(path))
         for path in CONFIGS
     ],

@@ -4,9 +4,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from wmlstm_jax.analysis.heat_map import TOKEN, draw_weights, save_figure, visible
+from wmlstm_jax.analysis.heat_map import (
+    TOKEN,
+    draw_weights,
+    new_figure,
+    save_figure,
+    visible,
+)
 from wmlstm_jax.analysis.traces import by_token, held_before, trace_source
 from wmlstm_jax.training.datasets import ExampleData
 from wmlstm_jax.training.speaking import Said, vocabulary_of
@@ -76,7 +81,7 @@ def draw_alignment(
     shown = [(what, getattr(found, what)) for what in ("read", "copied")]
     shown = [(what, weights) for what, weights in shown if weights is not None]
     wide, high = (max(TOKEN * len(names), 3) for names in (across, down))
-    figure = Figure((len(shown) * (wide + 1.6), high + 1.2), layout="constrained")
+    figure = new_figure(len(shown) * (wide + 1.6), high + 1.2)
     for axes, (what, weights) in zip(
         figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
     ):

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from wmlstm_jax.analysis.traces import (
     MemoryTrace,
@@ -16,6 +14,11 @@ from wmlstm_jax.analysis.traces import (
 )
 from wmlstm_jax.training.manifest import writing
 from wmlstm_jax.training.trained import Trained, text_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 TOKEN = 0.14
 """Inches for a token: its name must be readable."""
@@ -74,7 +77,7 @@ def draw(trace: MemoryTrace, name: Callable[[int], str], path: str | Path) -> No
     if trace.copies is not None and trace.copies.slots is not None:
         shown.append(("would copy next", trace.owners, trace.copies.slots))
     side = max(TOKEN * len(trace.tokens), 4)
-    figure = Figure(figsize=(len(shown) * (side + 1.2), side + 1), layout="constrained")
+    figure = new_figure(len(shown) * (side + 1.2), side + 1)
     names = [visible(name(int(token))) for token in trace.tokens]
     grid = figure.subplots(1, len(shown), squeeze=False)[0]
     for axes, (what, owners, weights) in zip(grid, shown, strict=True):
@@ -89,7 +92,15 @@ def draw(trace: MemoryTrace, name: Callable[[int], str], path: str | Path) -> No
     save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty picture of that size in inches."""
+    # Most of a second to import, and most that is done with a model draws nothing.
+    from matplotlib.figure import Figure
+
+    return Figure((width, height), layout="constrained")
+
+
+def save_figure(figure: "Figure", path: str | Path) -> None:
     """Writes a picture.
 
     Raises:
@@ -107,7 +118,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def draw_weights(
-    axes: Axes, weights: np.ndarray, across: list[str], down: list[str]
+    axes: "Axes", weights: np.ndarray, across: list[str], down: list[str]
 ) -> None:
     """Draws probabilities, gray where there is nothing.
 
@@ -123,7 +134,7 @@ def draw_weights(
     axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.01, label="probability")
 
 
-def paint_weights(axes: Axes, weights: np.ndarray) -> AxesImage:
+def paint_weights(axes: "Axes", weights: np.ndarray) -> "AxesImage":
     """Draws probabilities `[x, y]` and no labels, gray where there is nothing."""
     axes.set_facecolor("0.88")
     return axes.imshow(

@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from wmlstm_jax.analysis.exhibits import Exhibit, mode_name
 from wmlstm_jax.analysis.heat_map import (
     FONT,
     LONGEST,
+    new_figure,
     paint_weights,
     save_figure,
     visible,
 )
 from wmlstm_jax.analysis.traces import MemoryTrace, Writes, by_token, held_before
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 STEP = 0.2
 """Inches for a step: its name must be readable."""
@@ -52,8 +55,7 @@ def draw_steps(exhibit: Exhibit, path: str | Path) -> None:
     heads, modes = trace.reads.null.shape[1], [*map(mode_name, exhibit.cell.read_modes)]
     strip = len(modes) if trace.reads.modes is not None else 0
     ratios = [steps, strip] if strip else [steps]
-    size = heads * (STEP * steps + 1) + 1, STEP * sum(ratios) + 2.5
-    figure = Figure(size, layout="constrained")
+    figure = new_figure(heads * (STEP * steps + 1) + 1, STEP * sum(ratios) + 2.5)
     grid = figure.subplots(
         len(ratios), heads, squeeze=False, sharex=True, height_ratios=ratios
     )
@@ -80,7 +82,7 @@ def draw_steps(exhibit: Exhibit, path: str | Path) -> None:
     save_figure(figure, path)
 
 
-def _draw_reads(axes: Axes, trace: MemoryTrace, weights: np.ndarray, group: int):
+def _draw_reads(axes: "Axes", trace: MemoryTrace, weights: np.ndarray, group: int):
     assert trace.writes is not None
     owners = held_before(trace)[:, [group]]
     held = by_token((owners >= 0).astype(float), owners) > 0
@@ -90,7 +92,7 @@ def _draw_reads(axes: Axes, trace: MemoryTrace, weights: np.ndarray, group: int)
     return image
 
 
-def _mark_answers(axes: Axes, said: Sequence[str]) -> None:
+def _mark_answers(axes: "Axes", said: Sequence[str]) -> None:
     """A bar over the steps that answer, and lines down from its ends."""
     asked = np.array([False, *map(bool, said), False])
     (edges,) = np.nonzero(asked[1:] != asked[:-1])
