@@ -41,6 +41,7 @@ def test_as_trained_it_scores_as_in_training(trained):
     assert found.validation.loss == pytest.approx(last, rel=1e-6)
 
 
+@pytest.mark.long
 def test_every_capacity_is_trained(config, tmp_path):
     short = replace(config, num_steps=2, eval_every=2)
     found = capacity.measure(short, None, tmp_path, (2, 3))

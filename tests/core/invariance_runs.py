@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import jax
 import numpy as np
+import pytest
 
 from tests.core.small_cells import quick_jit
 from tests.make_golden import weighting
@@ -66,6 +67,26 @@ def backends_of(name):
     last |= {"gated": ["remat"], "matrix": ["remat"], "covered": ["rollback"]}
     return last.get(name, BACKENDS)
 
+
+# Two ways through for each of these; all of them are in the long tests, and "fifo" and
+# "blocks" go all ways here too.
+BRIEFLY = {
+    "lstm": ("scan", "rollback"),
+    "copy": ("loop", "rollback"),
+    "ordered": ("scan", "rollback"),
+    "salience": ("rollback", "remat"),
+    "source": ("rollback", "remat"),
+    "pointed": ("scan", "rollback"),
+}
+CASES = [
+    pytest.param(
+        (name, backend),
+        id=f"{name}-{backend}",
+        marks=[pytest.mark.long] * (backend not in BRIEFLY.get(name, BACKENDS)),
+    )
+    for name in CONFIGS
+    for backend in backends_of(name)
+]
 
 # What leads with time, and what stands there in padding.
 PADDING = {

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from tests.core.invariance_runs import (
     BACKENDS,
     BATCH,
+    CASES,
     CONFIGS,
     LENGTH,
     REFUSING,
@@ -39,26 +40,6 @@ from wmlstm_jax import core
 
 # float64 sums in another order, and those of float32; slots are the same in both.
 EXACT, SINGLE = dict(rtol=1e-12, atol=1e-12), dict(rtol=1e-5, atol=1e-5)
-# Two ways through for each of these; all of them are in the long tests, and "fifo" and
-# "blocks" go all ways here too.
-BRIEFLY = {
-    "lstm": ("scan", "rollback"),
-    "copy": ("loop", "rollback"),
-    "ordered": ("scan", "rollback"),
-    "salience": ("rollback", "remat"),
-    "source": ("rollback", "remat"),
-    "pointed": ("scan", "rollback"),
-}
-CASES = [
-    pytest.param(
-        (name, backend),
-        id=f"{name}-{backend}",
-        marks=[pytest.mark.long] * (backend not in BRIEFLY.get(name, BACKENDS)),
-    )
-    for name in CONFIGS
-    for backend in backends_of(name)
-]
-
 per_config = pytest.mark.parametrize("name", CONFIGS)
 step = jax.jit(core.step, static_argnums=1)
 

@@ -94,6 +94,7 @@ def test_what_is_found_is_dropped_too():
     assert (np.abs(said - kept) > 1e-4).any(1).all()
 
 
+@pytest.mark.long
 def test_the_query_learns_what_to_look_for():
     """The word behind a mark, which stands anywhere among others."""
     rng = np.random.default_rng(0)

@@ -122,6 +122,7 @@ def test_a_longer_answer_is_not_read_out(pairs):
         replace(encoder, num_layers=1)
 
 
+@pytest.mark.long
 def test_coverage_is_trained_on(pairs):
     """And only then the pointer knows what it was told."""
     found = {}

@@ -118,6 +118,7 @@ def test_the_average_follows_the_parameters(blocks, on_one):
     chex.assert_trees_all_close(second, on_one[1][1][0].params, rtol=0, atol=0)
 
 
+@pytest.mark.long
 def test_computing_again_gives_the_same(blocks, on_one):
     config = replace(blocks, model=replace(blocks.model, remat=True))
     _, found, program = two_steps(config, MeshConfig(1))
@@ -125,6 +126,7 @@ def test_computing_again_gives_the_same(blocks, on_one):
     assert program != on_one[2]
 
 
+@pytest.mark.long
 def test_bfloat16_is_near(blocks, on_one):
     model = replace(blocks.model, dtype="bfloat16", memory_dtype="bfloat16")
     _, found, _ = two_steps(replace(blocks, model=model), MeshConfig(2))

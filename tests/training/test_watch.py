@@ -62,6 +62,7 @@ def test_a_memory_that_nobody_uses_is_reported_once(
         assert "null_share 0.995" in line
 
 
+@pytest.mark.long
 def test_sources_with_targets_are_watched_too(pairs, tmp_path):
     encoder = replace(pairs.encoder, num_layers=0)
     train(replace(pairs, encoder=encoder, watch_memory=True, num_steps=2), tmp_path)
