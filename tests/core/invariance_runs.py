@@ -15,6 +15,7 @@ import pytest
 from tests.core.small_cells import quick_jit
 from tests.make_golden import weighting
 from wmlstm_jax import core
+from wmlstm_jax.core.trees import combine, partition
 
 # Pieces of the backends that have them must be several, the last filled up.
 STEPS, LENGTH, BATCH, SLOTS = 7, 10, 3, 3
@@ -106,23 +107,6 @@ PLACES = (
     np.array([0, 1, 3, 4, 5, 8, 9]),
     np.arange(LENGTH - STEPS, LENGTH),
 )
-
-
-def partition(tree):
-    """The floating leaves of a tree and the others, None where the other part is."""
-
-    def only(kind):
-        return jax.tree.map(
-            lambda x: x if (x.dtype.kind == "f") == kind else None, tree
-        )
-
-    return only(True), only(False)
-
-
-def combine(floats, others):
-    return jax.tree.map(
-        lambda a, b: b if a is None else a, floats, others, is_leaf=lambda x: x is None
-    )
 
 
 @functools.cache

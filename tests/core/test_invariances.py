@@ -22,7 +22,6 @@ from tests.core.invariance_runs import (
     STEPS,
     TIME,
     backends_of,
-    combine,
     execute,
     first_of,
     in_pieces,
@@ -30,13 +29,13 @@ from tests.core.invariance_runs import (
     only,
     packed_and_apart,
     padded,
-    partition,
     reference,
     rows,
     timed,
 )
 from tests.core.small_cells import quick_jit
 from wmlstm_jax import core
+from wmlstm_jax.core.trees import combine, partition
 
 # float64 sums in another order, and those of float32; slots are the same in both.
 EXACT, SINGLE = dict(rtol=1e-12, atol=1e-12), dict(rtol=1e-5, atol=1e-5)

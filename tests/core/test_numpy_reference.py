@@ -1,7 +1,5 @@
 """Every backend gives what the NumPy float64 reference gives, gradients included."""
 
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,15 +40,7 @@ per_run = pytest.mark.parametrize(
 )
 
 
-step = jax.jit(core.step, static_argnums=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _steps_are_compiled():
-    """The loop is one over compiled steps: op by op it takes long."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules[core.unroll.__module__], "step", step)
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_step")
 
 
 def config_of(s: reference.Settings) -> core.CellConfig:

@@ -4,7 +4,6 @@ Interpreting says nothing about what a GPU accepts: for that they are lowered fo
 """
 
 import re
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -15,34 +14,12 @@ from tests.core.kernels.fused_cells import cell, used_carry
 from tests.core.small_cells import quick_jit, random_params
 from wmlstm_jax import core
 from wmlstm_jax.core.kernels import fit
+from wmlstm_jax.core.trees import combine, partition
 
 # Float32 of equations with other orders of adding: 1e-5 of what a sum is made of.
 CLOSE = 1e-5
 
-step = jax.jit(core.step, static_argnums=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _steps_are_compiled():
-    """The loop is one over compiled steps: op by op it takes long."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules[core.unroll.__module__], "step", step)
-        yield
-
-
-def floats(tree):
-    """The floating leaves of a tree, None for the others."""
-    is_float = lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact)  # noqa: E731
-    return jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, tree)
-
-
-def merged(tree, changed):
-    return jax.tree.map(
-        lambda old, new: old if new is None else new,
-        tree,
-        changed,
-        is_leaf=lambda leaf: leaf is None,
-    )
+pytestmark = pytest.mark.usefixtures("compiled_step")
 
 
 def everything(config, backend, *, length, batch, seed, masked=True):
@@ -59,13 +36,14 @@ def everything(config, backend, *, length, batch, seed, masked=True):
         given["reset"] = rng.random((length, batch)) < 0.2
         given["tags"] = rng.integers(0, 9, (length, batch))
         xs[~given["valid"]] = np.nan
+    floats, fixed = partition(carry)
     mask = draw(batch, config.num_heads * config.value_dim)
     weights = draw(length, batch, config.hidden_dim)
 
     def loss(params, changed, xs, mask):
         if not config.memory.num_slots:
             mask = None
-        start = merged(carry, changed)
+        start = combine(changed, fixed)
         end, ys = core.unroll(
             params, config, start, xs, read_mask=mask, backend=backend, **given
         )
@@ -77,7 +55,7 @@ def everything(config, backend, *, length, batch, seed, masked=True):
         return total, (end, ys)
 
     run = jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True)
-    point = random_params(config, seed, 0.4), floats(carry), xs, mask
+    point = random_params(config, seed, 0.4), floats, xs, mask
     return (run if backend == "loop" else quick_jit(run))(*point)
 
 
