@@ -12,6 +12,7 @@ import pytest
 
 from wmlstm_jax.training import command_line
 from wmlstm_jax.training.command_line import keep_programs, run_script
+from wmlstm_jax.training.hosts import LOST
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +23,7 @@ def no_flags(monkeypatch):
 def raising(error, spec):
     """A function of a module that runs as `python -m` runs it."""
     module = {"__name__": "__main__", "__spec__": spec and ModuleSpec(spec, None)}
+    module["jax"] = jax
     exec(f"def main(): raise {error}", module)
     return module["main"]
 
@@ -38,6 +40,40 @@ def test_a_mistake_is_one_sentence_under_its_module_too(capsys):
         run_script(raising("ValueError('no.')", "wmlstm_jax.benchmarks.keys"))
     assert left.value.code == 2
     assert capsys.readouterr().err == "Error: no.\n"
+
+
+GONE = "'UNKNOWN: Gloo AllGather failed: Read error\\nand more'"
+
+
+@pytest.mark.parametrize("kind", ["jax.errors.JaxRuntimeError", "ValueError"])
+def test_a_loss_is_one_sentence_where_there_are_others(kind, capsys, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(SystemExit) as left:
+        run_script(raising(f"{kind}({GONE})", None))
+    assert left.value.code == LOST
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "failed (UNKNOWN: Gloo AllGather failed: Read error): most" in said
+
+
+@pytest.mark.parametrize("kind", ["jax.errors.JaxRuntimeError", "ValueError"])
+def test_alone_there_is_no_loss(kind):
+    with pytest.raises((jax.errors.JaxRuntimeError, ValueError), match="UNKNOWN: Gloo"):
+        run_script(raising(f"{kind}({GONE})", None))
+
+
+def test_a_failed_program_of_ours_is_no_mistake_of_the_user():
+    error = "jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: memory')"
+    with pytest.raises(jax.errors.JaxRuntimeError, match="memory"):
+        run_script(raising(error, "wmlstm_jax.training.steps"))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_mistake_is_no_loss(number, capsys, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: number)
+    with pytest.raises(SystemExit) as left:
+        run_script(raising("ValueError('NaN: no.')", "wmlstm_jax.training.steps"))
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "Error: NaN: no.\n"
 
 
 @pytest.mark.parametrize("spec", [None, "numpy.linalg"])

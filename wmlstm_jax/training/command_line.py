@@ -13,7 +13,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from wmlstm_jax.training.config import TrainConfig, parse_config
-from wmlstm_jax.training.hosts import LOST, join
+from wmlstm_jax.training.hosts import LOST, is_loss, join
 from wmlstm_jax.training.stopping import EXIT_CODE, Stopped
 
 
@@ -160,21 +160,20 @@ def _guarded(main):
         # Whoever read the output has gone; what is left of it goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
-            raise
-        reason = str(error).strip().partition("\n")[0]
-        _leave(
-            f"what the processes of this run compute together has failed ({reason}):"
-            " most likely one of them has died; start all again, and they resume from"
-            " the last checkpoint.",
-            LOST,
-        )
-    except ValueError as error:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if is_loss(error):
+            reason = str(error).strip().partition("\n")[0]
+            _leave(
+                "what the processes of this run compute together has failed"
+                f" ({reason}): most likely one of them has died; start all again, and"
+                " they resume from the last checkpoint.",
+                LOST,
+            )
         last, _ = list(traceback.walk_tb(error.__traceback__))[-1]
         # Under `python -m` a module is named __main__; its specification knows better.
         module = last.f_globals.get("__spec__")
-        if module is None or not module.name.startswith("wmlstm_jax"):
+        ours = module is not None and module.name.startswith("wmlstm_jax")
+        if isinstance(error, jax.errors.JaxRuntimeError) or not ours:
             raise
         _leave(str(error), 2)
 

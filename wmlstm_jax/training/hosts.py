@@ -1,6 +1,7 @@
 """The other processes of a run: joined, and not waited for when they are gone."""
 
 import os
+import re
 
 import jax
 
@@ -37,3 +38,16 @@ def join(coordinator: str | None, num_processes: int | None, number: int | None)
             f"the other processes cannot be joined ({error}); give --coordinator,"
             " --num_processes and --process_id, the same first two to all."
         ) from error
+
+
+def is_loss(error: BaseException | None) -> bool:
+    """Whether this is how JAX says that something computed together has failed.
+
+    It does so by an error of its own, or, where a program had been called before, by a
+    ValueError that begins with the name of a status: "UNKNOWN: Gloo AllGather failed".
+    """
+    if jax.process_count() == 1:
+        return False
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        return True
+    return isinstance(error, ValueError) and bool(re.match("[A-Z_]+: ", str(error)))
