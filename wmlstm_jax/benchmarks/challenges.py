@@ -1,6 +1,7 @@
 """What the memory benchmark asks: tasks, the models that learn them, their tests."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from wmlstm_jax.benchmarks.gpt import GPTConfig
 from wmlstm_jax.benchmarks.learning import Course, count_params
@@ -123,6 +124,10 @@ def recall(length: int, num_pairs: int, num_keys: int, **settings) -> MultiQuery
     )
 
 
+noisy = partial(NoisyRecall, num_keys=32, num_values=32, num_noise=64, noise=0.8)
+"""Four of five pairs are noise, and there are more keys than a state can hold."""
+
+
 def group(name: str):
     """State tracking in a group, given its sizes."""
     return lambda size, **more: StateTracking(size, group=name, **more)
@@ -140,9 +145,13 @@ CORE = {
     "multi-query recall": Challenge(
         Course(recall(64, 8, 64)), 64, (("8 pairs", Test(recall(64, 8, 64))),), True
     ),
-    "forgetting recall": sized(ForgettingRecall, (8, 24), [(48, 48)], 16, False),
-    "noisy recall": sized(NoisyRecall, (32, 32), [(64, 64)], 16, False),
-    "selective copy": sized(SelectiveCopy, (64, 64), [(223, 223)], 16, False),
+    "forgetting recall": sized(
+        partial(ForgettingRecall, num_live=16), (32, 48), [(96, 96)], 16, False
+    ),
+    "noisy recall": sized(noisy, (64, 64), [(128, 128)], 32, False),
+    "selective copy": sized(
+        SelectiveCopy, (1, 64), [(64, 64), (223, 223)], 24, False, num_steps=3000
+    ),
     "reverse": sized(ReverseString, (1, 40), [(41, 100)], 64, True),
     "S3": sized(group("S3"), (1, 32), [(128, 128)], 16, False),
 }  # fmt: skip
