@@ -113,6 +113,8 @@ def get_config() -> ConfigDict:
     model.read_dropout = 0.0
     # Of the recurrent weights: for many passes over little text.
     model.weight_dropout = 0.0
+    # Of what makes addresses: against a pointer that knows its text by heart.
+    model.address_dropout = 0.0
     # One block: every unit sees every other. More are for a mesh with a model axis.
     model.num_blocks = 1
     # CPUs are slow in bfloat16; accelerators are fast in it.

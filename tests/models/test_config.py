@@ -60,6 +60,7 @@ def test_fast_weights_stand_where_slots_do():
         ({"dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
         ({"read_dropout": -0.1}, "model.read_dropout is -0.1"),
         ({"weight_dropout": 1.0}, "model.weight_dropout is 1.0"),
+        ({"address_dropout": -0.1}, "model.address_dropout is -0.1"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):

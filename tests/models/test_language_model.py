@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ from flax import nnx
 
 from wmlstm_jax.inference import Greedy, generate
 from wmlstm_jax.models import LanguageModel, ModelConfig
-from wmlstm_jax.models.blocks import Block
+from wmlstm_jax.models.blocks import ADDRESSES, Block
 
 VOCAB, BATCH, LENGTH = 11, 3, 8
 CONFIGS = {
@@ -161,26 +162,47 @@ def test_dropout_reaches_the_embedding_and_the_features():
     assert kept.mean() == pytest.approx(0.25, abs=0.055)
 
 
-def test_weight_dropout_leaves_out_recurrent_weights():
-    block = Block(ModelConfig(8, 6, weight_dropout=0.5), 0, rngs=nnx.Rngs(0))
-    xs, carry = jnp.ones((2, 5, 8)), block.recurrence.initialize_carry(2)
-    kernel = block.recurrence.params["hidden"]["gates"]
+@pytest.mark.parametrize(
+    ("rate", "kernels"),
+    [
+        ("weight_dropout", [("hidden", "gates")]),
+        ("address_dropout", ADDRESSES),
+    ],
+)
+def test_dropout_leaves_out_weights(rate, kernels):
+    """What has no gradient can be any number, and is some half of the kernels."""
+    keys = ("input", "previous", "current")
+    config = ModelConfig(8, 16, num_slots=3, copy=True, key_from=keys, **{rate: 0.5})
+    block = Block(config, 0, rngs=nnx.Rngs(0))
+    rng = np.random.default_rng(0)
+    xs = jnp.asarray(rng.normal(size=(2, 5, 8)), jnp.float32)
+    tags = jnp.asarray(rng.integers(0, 2, (2, 5)), jnp.int32)
+    carry = block.recurrence.initialize_carry(2)
     graph, state = nnx.split(block)
 
     def outputs(state, rng):
-        return nnx.merge(graph, state)(xs, carry, rng=rng)[1]
+        block = nnx.merge(graph, state)
+        _, ys, beside = block(xs, carry, tags=tags, targets=tags, rng=rng)
+        return ys, beside.copy
 
     def total(state):
-        return outputs(state, jax.random.key(0)).sum()
+        return sum(map(jnp.sum, outputs(state, jax.random.key(0))))
 
     before = outputs(state, jax.random.key(0)), outputs(state, None)
-    gradient = jax.grad(total)(state)["recurrence"]["params"]["hidden"]["gates"]
-    out = np.asarray(gradient[...]) == 0
-    assert 0.3 < out.mean() < 0.7
-    kernel[...] = jnp.where(out, 9.0, kernel[...])
+    gradients = jax.grad(total)(state)["recurrence"]["params"]
+    dropped = []
+    params = block.recurrence.params
+    for origin, kinds in params.items():
+        for to, kernel in kinds.items():
+            out = np.asarray(gradients[origin][to][...]) == 0
+            if 0.3 < out.mean() < 0.7 and out.size > 100:
+                dropped.append((origin, to))
+                kernel[...] = jnp.where(out, 9.0, kernel[...])
+    assert sorted(dropped) == sorted(kernels)
     _, state = nnx.split(block)
-    np.testing.assert_array_equal(outputs(state, jax.random.key(0)), before[0])
-    assert not np.allclose(outputs(state, None), before[1])
+    chex.assert_trees_all_equal(outputs(state, jax.random.key(0)), before[0])
+    for got, was in zip(outputs(state, None), before[1], strict=True):
+        assert not np.allclose(got, was)
 
 
 def test_the_gated_mlp_is_its_equation():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from wmlstm_jax.models.config import DROPOUTS
 from wmlstm_jax.training.collectives import Collective, find_collectives
 from wmlstm_jax.training.config import MeshConfig
 from wmlstm_jax.training.losses import LanguageLoss
@@ -35,7 +36,7 @@ CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 def blocks(config):
     """Two layers of four blocks, of which heads and units can be spread."""
     model = replace(config.model, num_blocks=4, num_layers=2, mlp_dim=8)
-    model = replace(model, dropout=0.0, read_dropout=0.0, weight_dropout=0.0)
+    model = replace(model, **dict.fromkeys(DROPOUTS, 0.0))
     return replace(config, model=model)
 
 

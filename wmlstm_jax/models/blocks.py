@@ -12,6 +12,16 @@ from wmlstm_jax.nn import WMLSTM
 
 Array = jax.Array
 
+ADDRESSES = (
+    ("current", "copy"),
+    ("hidden", "key"),
+    ("input", "key"),
+    ("current", "key"),
+    ("hidden", "query"),
+    ("input", "query"),
+)
+"""The kernels of keys and queries, by what they are of and what they make."""
+
 
 class GatedMLP(nnx.Module):
     """`W_2 (silu(W_g n) * W_1 n)` with `n = norm(x)` (Shazeer 2020, "GLU variants").
@@ -101,7 +111,7 @@ class Block(nnx.Module):
             tags=tags,
             targets=targets,
             read_mask=read_mask,
-            weight_mask=self._weight_mask(rng),
+            weight_masks=self._weight_masks(rng),
             source=source,
             trace=trace,
         )
@@ -131,13 +141,23 @@ class Block(nnx.Module):
         on = jnp.broadcast_to(jnp.asarray(reading, float), batch)[:, None]
         return jnp.broadcast_to(on, shape) if mask is None else mask * on
 
-    def _weight_mask(self, rng: Array | None) -> Array | None:
-        """`[G, H/G, 4*H/G]`, or None where every weight counts."""
-        rate = self.config.weight_dropout
-        if rng is None or not rate:
+    def _weight_masks(self, rng: Array | None) -> dict[str, dict[str, Array]] | None:
+        """By the names of kernels, or None where every weight counts."""
+        if rng is None:
             return None
-        shape = self.recurrence.params["hidden"]["gates"].shape
-        return _keep(jax.random.fold_in(rng, 3), rate, shape)
+        params, masks = self.recurrence.params, {}
+
+        def drop_weights(origin, to, rng, rate):
+            if rate and to in params[origin]:
+                mask = _keep(rng, rate, params[origin][to].shape)
+                masks.setdefault(origin, {})[to] = mask
+
+        gates_rng, address_rng = (jax.random.fold_in(rng, n) for n in (3, 7))
+        drop_weights("hidden", "gates", gates_rng, self.config.weight_dropout)
+        for number, (origin, to) in enumerate(ADDRESSES):
+            each = jax.random.fold_in(address_rng, number)
+            drop_weights(origin, to, each, self.config.address_dropout)
+        return masks
 
 
 def run_block(

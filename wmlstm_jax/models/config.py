@@ -18,6 +18,8 @@ from wmlstm_jax.core import (
     TopK,
 )
 
+DROPOUTS = ("dropout", "read_dropout", "weight_dropout", "address_dropout")
+
 MATRIX = "matrix"
 """Among the policies: fast weights instead of slots."""
 
@@ -66,6 +68,8 @@ class ModelConfig:
       read_dropout: of what is read, likewise.
       weight_dropout: of the recurrent kernel of the gates, one mask for all rows and
         the whole window (Merity et al. 2018, "AWD-LSTM").
+      address_dropout: of the kernels that make keys and the queries of reads and the
+        copy head, likewise: so that a pointer does not learn its text by heart.
 
     Raises:
       ValueError: a setting is out of range or does not go with another.
@@ -98,6 +102,7 @@ class ModelConfig:
     dropout: float = 0.0
     read_dropout: float = 0.0
     weight_dropout: float = 0.0
+    address_dropout: float = 0.0
 
     def __post_init__(self):
         for field in ("embed_dim", "hidden_dim", "num_layers"):
@@ -107,7 +112,7 @@ class ModelConfig:
             _refuse("mlp_dim", self.mlp_dim, "at least 0")
         if self.policy not in (*POLICIES, MATRIX):
             _refuse("policy", self.policy, f"one of {sorted([*POLICIES, MATRIX])}")
-        for field in ("dropout", "read_dropout", "weight_dropout"):
+        for field in DROPOUTS:
             if not 0 <= getattr(self, field) < 1:
                 _refuse(field, getattr(self, field), "in [0, 1)")
         # What copies from a source alone is checked where there is one: in the model.

@@ -22,8 +22,8 @@ class Seq2SeqConfig:
 
     Args:
       decoder: of the language model that says the target. Heads, widths of keys and
-        values, policy and `dropout` are the encoder's too, `read_dropout` and
-        `weight_dropout` are not.
+        values, policy and `dropout` are the encoder's too, dropout of reads, weights
+        and addresses is not.
       encoder_dim: the hidden width of each encoder cell.
       encoder_layers: how many.
       encoder_slots: N of the working memory of each encoder cell; 0 is an LSTM.

@@ -54,7 +54,7 @@ class WMLSTM(nnx.Module):
         tags: Array | None = None,
         targets: Array | None = None,
         read_mask: Array | None = None,
-        weight_mask: Array | None = None,
+        weight_masks: dict[str, dict[str, Array]] | None = None,
         source: Source | None = None,
         backend: str | None = None,
         unroll: int = 1,
@@ -70,8 +70,8 @@ class WMLSTM(nnx.Module):
           tags: `[B, T]` int32.
           targets: `[B, T]` int32.
           read_mask: `[B, R*W]` floating.
-          weight_mask: `[G, H/G, 4*H/G]` floating, multiplies the recurrent kernel of
-            the gates.
+          weight_masks: floating, multiply the kernels of the same names in
+            `self.params` and are shaped like them; what is not named stays as it is.
           source: read-only slots.
           backend: which loop.
           unroll: steps in one turn of the compiled loop.
@@ -85,10 +85,9 @@ class WMLSTM(nnx.Module):
             length = 0 if source is None else source.tags.shape[1]
             carry = self.initialize_carry(xs.shape[0], length)
         params = as_arrays(self.params)
-        if weight_mask is not None:
-            hidden = params["hidden"]
-            masked = hidden | {"gates": hidden["gates"] * weight_mask}
-            params = params | {"hidden": masked}
+        for origin, masks in (weight_masks or {}).items():
+            masked = {to: params[origin][to] * mask for to, mask in masks.items()}
+            params = params | {origin: params[origin] | masked}
         carry, ys = core_unroll(
             params,
             self.config,
