@@ -22,7 +22,7 @@ PYTEST_ARGS ?=
 
 test: lint
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
-	  --durations 5 --durations-min 5 $(PYTEST_ARGS)
+	  --durations 25 --durations-min 8 $(PYTEST_ARGS)
 
 test-all: PYTEST_ARGS += -m ""
 test-all: test
