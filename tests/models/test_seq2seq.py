@@ -141,7 +141,7 @@ def test_dropout_is_the_keys_alone(name):
     assert (said[0] != said[2]).any()
 
 
-@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_it_learns_to_copy_and_a_beam_says_it(size):
     """Words that the vocabulary has not, in reverse, in a few hundred updates."""
     rng = np.random.default_rng(0)

@@ -74,8 +74,8 @@ def on_one(blocks):
 @pytest.mark.parametrize(
     "name",
     [
-        # The last has the axes of these two.
-        pytest.param(n, marks=[pytest.mark.long] * (n in ("fsdp", "model")))
+        # The last has the axes of these three.
+        pytest.param(n, marks=[pytest.mark.long] * (n in ("data", "fsdp", "model")))
         for n in MESHES
     ],
 )

@@ -21,7 +21,9 @@ def validations(workdir):
     return [(row["step"], row["validation_loss"]) for row in rows]
 
 
-@pytest.mark.parametrize("step", [1, 2, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "step", [1, *(pytest.param(step, marks=pytest.mark.long) for step in (2, 3))]
+)
 def test_a_stopped_training_ends_where_an_unstopped_one_ends(
     step, config, trained, tmp_path, monkeypatch
 ):
