@@ -74,8 +74,8 @@ def on_one(blocks):
 @pytest.mark.parametrize(
     "name",
     [
-        # The last has the axes of these three.
-        pytest.param(n, marks=[pytest.mark.long] * (n in ("data", "fsdp", "model")))
+        # It has the axes of the others.
+        pytest.param(n, marks=[pytest.mark.long] * (n != "all"))
         for n in MESHES
     ],
 )

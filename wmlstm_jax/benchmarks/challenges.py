@@ -125,7 +125,7 @@ def recall(length: int, num_pairs: int, num_keys: int, **settings) -> MultiQuery
 
 
 noisy = partial(NoisyRecall, num_keys=32, num_values=32, num_noise=64, noise=0.8)
-"""Four of five pairs are noise, and there are more keys than a state can hold."""
+"""Four of five pairs are noise, the most that the paper has."""
 
 
 def group(name: str):

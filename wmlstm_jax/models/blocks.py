@@ -142,7 +142,7 @@ class Block(nnx.Module):
         return jnp.broadcast_to(on, shape) if mask is None else mask * on
 
     def _weight_masks(self, rng: Array | None) -> dict[str, dict[str, Array]] | None:
-        """By the names of kernels, or None where every weight counts."""
+        """By the names of kernels; what is not named counts whole."""
         if rng is None:
             return None
         params, masks = self.recurrence.params, {}

@@ -19,6 +19,7 @@ from wmlstm_jax.core import (
 )
 
 DROPOUTS = ("dropout", "read_dropout", "weight_dropout", "address_dropout")
+"""The fields that are rates, in [0, 1)."""
 
 MATRIX = "matrix"
 """Among the policies: fast weights instead of slots."""

@@ -11,7 +11,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from wmlstm_jax.training.hosts import is_loss
+from wmlstm_jax.training.hosts import is_lost_process
 from wmlstm_jax.training.manifest import check_manifest, write_manifest, writing
 from wmlstm_jax.training.state import TrainState
 
@@ -72,7 +72,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind=None, error=None, trace=None) -> None:
-        if is_loss(error):
+        if is_lost_process(error):
             return  # What is being written would wait for a process that is gone.
         try:
             self._wait()

@@ -13,7 +13,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from wmlstm_jax.training.config import TrainConfig, parse_config
-from wmlstm_jax.training.hosts import LOST, is_loss, join
+from wmlstm_jax.training.hosts import LOST, is_lost_process, join
 from wmlstm_jax.training.stopping import EXIT_CODE, Stopped
 
 
@@ -161,7 +161,7 @@ def _guarded(main):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        if is_loss(error):
+        if is_lost_process(error):
             reason = str(error).strip().partition("\n")[0]
             _leave(
                 "what the processes of this run compute together has failed"

@@ -40,8 +40,8 @@ def join(coordinator: str | None, num_processes: int | None, number: int | None)
         ) from error
 
 
-def is_loss(error: BaseException | None) -> bool:
-    """Whether this is how JAX says that something computed together has failed.
+def is_lost_process(error: BaseException | None) -> bool:
+    """Whether JAX says by this that what several processes compute has failed.
 
     It does so by an error of its own, or, where a program had been called before, by a
     ValueError that begins with the name of a status: "UNKNOWN: Gloo AllGather failed".
