@@ -35,6 +35,9 @@ CASES = {
     "fifo_copy_pinned": Settings(**SMALL, copy=True, key_from=("current",)),
     "ordered": Settings(**ROOMY, read_modes=("content", 0, 1, -1)),
     "ordered_blocks": Settings(**ROOMY, num_blocks=2, read_modes=(2, "content", -1)),
+    "ordered_ends": Settings(
+        **SMALL, num_blocks=2, read_modes=("oldest", "content", 1, "newest")
+    ),
     "salience": Settings(**SMALL, policy="salience", key_from=("input",)),
     "salience_blocks_copy": Settings(
         **SMALL, policy="salience", num_blocks=2, copy=True

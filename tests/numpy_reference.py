@@ -61,6 +61,16 @@ def shifted_weights(s, row, g, last, offset):
     return moved
 
 
+def end_weights(s, row, g, end):
+    """All weight on the live slot that was written last, or longest ago."""
+    weights = np.zeros(s.num_slots)
+    live = [n for n in range(s.num_slots) if row.live[g, n]]
+    if live:
+        by_age = sorted(live, key=lambda n: row.written[g, n])
+        weights[by_age[-1] if end == "newest" else by_age[0]] = 1
+    return weights
+
+
 def read(params, s, row, g, x, h, mask):
     """What group `g` reads, `[Rg * W]`; the row notes the weights."""
     heads = heads_of(s, g)
@@ -82,6 +92,8 @@ def read(params, s, row, g, x, h, mask):
             for p, mode in zip(softmax(modes[i]), s.read_modes, strict=True):
                 if mode == "content":
                     weights += p * content
+                elif mode in ("newest", "oldest"):
+                    weights += p * end_weights(s, row, g, mode)
                 else:
                     weights += p * shifted_weights(s, row, g, last, mode)
         row.weights[r] = weights

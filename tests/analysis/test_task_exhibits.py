@@ -108,7 +108,8 @@ def test_the_layer_that_is_asked_for(kind, exhibit):
 
 
 def test_modes_are_named_for_people():
-    assert [mode_name(mode) for mode in (2, -3)] == ["2 slots on", "3 slots back"]
+    named = [mode_name(mode) for mode in ("content", "newest", 2, -3)]
+    assert named == ["by content", "newest", "2 slots on", "3 slots back"]
 
 
 def test_a_long_problem_is_refused(kind):

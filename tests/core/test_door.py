@@ -41,6 +41,7 @@ from wmlstm_jax import core
         ("read_modes", ("content", 1.0), "integer offsets"),
         ("read_modes", ("content", True), "integer offsets"),
         ("read_modes", ("content", 1, 1), "distinct"),
+        ("read_modes", ("content", "oldest", "oldest"), "distinct"),
         ("read_modes", ("content", "next"), "integer offsets"),
         ("key_from", (), "one or more"),
         ("key_from", ("future",), "previous"),

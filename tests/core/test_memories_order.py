@@ -16,7 +16,7 @@ from wmlstm_jax.core.memories import empty_rows
 # A dozen sums of N float64 terms of size 1.
 EXACT = dict(rtol=1e-10, atol=1e-12)
 OFFSETS = (-1, 0, 1, 2)
-MODES = (-1, 0, "content", 1, 2)
+MODES = (-1, 0, "content", 1, 2, "newest", "oldest")
 
 
 @dataclass
@@ -40,6 +40,8 @@ class Order:
             for i in range(len(self.items)):
                 if mode == "content":
                     weights[i] += p * content[i]
+                elif mode in ("newest", "oldest"):
+                    weights[i] += p * (i == (len(self.items) - 1) * (mode == "newest"))
                 elif 0 <= i - mode < len(self.items):
                     weights[i] += p * last[i - mode]
         for item, weight in zip(self.items, weights, strict=True):
@@ -145,3 +147,27 @@ def test_a_write_takes_away_the_last_weight_of_its_slot():
     after = write(config, held, ask(valid=(True, False)))
     np.testing.assert_array_equal(after.weights[0], [[0, 1, 1]] * R)
     np.testing.assert_array_equal(after.weights[1], 1)
+
+
+@pytest.mark.parametrize("mode", ["newest", "oldest"])
+@pytest.mark.parametrize("writes", [0, 1, N, N + 2])
+def test_an_end_of_the_order_is_one_live_slot_or_nothing(mode, writes):
+    config = small_cell(read_modes=("content", mode))
+    memory = config.memory.init(config, B)
+    for _ in range(writes):
+        memory = write(config, memory, ask())
+    only_end = np.broadcast_to(np.array([0, 1], np.float32), (B, R, 2))
+    query = core.Query(ask().key, np.zeros(R, np.float32), modes=only_end)
+    wanted = np.zeros((B, R, N))
+    if writes:
+        last = writes - 1 if mode == "newest" else max(0, writes - N)
+        wanted[..., last % N] = 1
+    _, got = read(config, memory, query)
+    np.testing.assert_array_equal(got.weights, wanted)
+    # Where the slot dies, the next one is at the end.
+    dead = wanted[:, :1] > 0
+    without = memory._replace(slot_epoch=np.where(dead, -1, memory.slot_epoch))
+    left = min(writes, N) - 1
+    _, got = read(config, without, query)
+    np.testing.assert_array_equal(got.weights.sum(-1), float(left > 0))
+    assert not (np.asarray(got.weights) * wanted).any()

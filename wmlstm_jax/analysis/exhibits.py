@@ -116,10 +116,10 @@ def facts_of(
 
 def mode_name(mode: str | int) -> str:
     """A read mode, for people; offsets go along the order of writing."""
+    known = {"content": "by content", 0: "same slot", 1: "next slot", -1: "slot before"}
     if isinstance(mode, str):
-        return f"by {mode}"
-    near = {0: "same slot", 1: "next slot", -1: "slot before"}
-    return near.get(mode, f"{abs(mode)} slots {'on' if mode > 0 else 'back'}")
+        return known.get(mode, mode)
+    return known.get(mode, f"{abs(mode)} slots {'on' if mode > 0 else 'back'}")
 
 
 def check_length(length: int) -> None:

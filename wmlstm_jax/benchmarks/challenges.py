@@ -41,7 +41,7 @@ from wmlstm_jax.tasks import (
 )
 
 LSTM, GPT = "LSTM", "Transformer"
-ORDERED = ("content", 0, 1, -1)
+ORDERED = ("content", 0, 1, -1, "newest", "oldest")
 WAYS: dict[str, dict] = {
     "WM-LSTM, fifo": {"policy": "fifo", "read_modes": ORDERED},
     "WM-LSTM, selective": {"policy": "selective", "read_modes": ORDERED},

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from wmlstm_jax.core.matrix_memory import MatrixMemory
 from wmlstm_jax.core.memories import SlotMemory
+from wmlstm_jax.core.reading import ENDS
 
 KEY_SOURCES = ("input", "previous", "current")
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -28,7 +29,8 @@ class CellConfig:
       read: a step reads what it holds; False leaves it to the pointer alone, and the
         loop is then that of an LSTM.
       read_modes: "content", and for ring-ordered policies integer offsets along the
-        written order: 1 steps to the next newer slot, 0 stays, -1 steps back.
+        written order: 1 steps to the next newer slot, 0 stays, -1 steps back; and its
+        ends, "newest" and "oldest".
       num_blocks: G, groups of hidden units and heads that see each other only through
         `x_t`; 1 is a dense recurrence.
       key_from: what a key is made of: any of "input" (`x_t`), "previous" (`h_{t-1}`)
@@ -114,12 +116,14 @@ class CellConfig:
         modes = self.read_modes
         if not isinstance(modes, tuple) or modes.count("content") != 1:
             _refuse("read_modes", modes, 'a tuple with "content" in it once')
-        offsets = [mode for mode in modes if mode != "content"]
-        whole = all(isinstance(o, int) and not isinstance(o, bool) for o in offsets)
-        if not whole or len(set(offsets)) != len(offsets):
-            _refuse("read_modes", modes, '"content" and distinct integer offsets')
+        others = [mode for mode in modes if mode != "content"]
+        known = all(mode in ENDS or type(mode) is int for mode in others)
+        if not known or len(set(others)) != len(others):
+            _refuse(
+                "read_modes", modes, f'"content", distinct integer offsets, and {ENDS}'
+            )
         has_slots = self.memory.num_slots > 0 and self.read
-        if offsets and not (has_slots and self.memory.policy.ordered):
+        if others and not (has_slots and self.memory.policy.ordered):
             _refuse(
                 "read_modes",
                 modes,

@@ -3,7 +3,9 @@
 Content: `a = softmax(q k_n + bias_n)` over the live slots, the source's and a null slot
 with a learned logit and value zero, so that an empty memory reads zero and a head may
 decline. Along the order: `shift(a_{t-1}, j)` moves the last weights j places, which is
-the temporal linkage of the DNC (Graves et al. 2016, methods) in O(N).
+the temporal linkage of the DNC (Graves et al. 2016, methods) in O(N). The ends of the
+order, "newest" and "oldest", are where such a walk can begin without being found by
+content.
 """
 
 from collections.abc import Callable
@@ -14,6 +16,9 @@ import jax.numpy as jnp
 from wmlstm_jax.core.policies import slot_worth
 from wmlstm_jax.core.slots import contract, to_heads
 from wmlstm_jax.core.types import Array, Memory, Query, Source
+
+ENDS = ("newest", "oldest")
+"""Read modes that look at one slot: what was written last, or longest ago."""
 
 
 def match_keys(vector: Array, memory: Memory | Source) -> Array:
@@ -73,13 +78,14 @@ def along_the_order(
     """`a_t = p_content content + sum_j p_j shift(a_{t-1}, j)`.
 
     What would come from before the oldest or after the newest place, or lands on a dead
-    slot, is dropped: it reads zero.
+    slot, is dropped: it reads zero. So does an end of an empty memory.
 
     Args:
       memory: after the last write, which cleared the last weights at its slot.
       content: `[B, R, N]`, the content weights.
       modes: `[B, R, M]`, the probabilities of `read_modes`.
-      read_modes: "content" or an offset in written order, one per mode.
+      read_modes: "content", an end of the order ("newest", "oldest"), or an offset
+        along it, one per mode.
 
     Returns:
       `[B, R, N]`.
@@ -92,9 +98,19 @@ def along_the_order(
     mixed = jnp.zeros_like(content)
     for m, mode in enumerate(read_modes):
         moved = content
-        if isinstance(mode, int):
+        if mode in ENDS:
+            at_end = to_heads(end_of_order(memory, mode), heads)
+            moved = at_end.astype(content.dtype)
+        elif isinstance(mode, int):
             inside = (place >= mode) & (place < num_slots + mode)
             shifted = jnp.roll(memory.weights, mode, axis=-1)
             moved = jnp.where(to_heads(inside, heads) & live, shifted, 0)
         mixed = mixed + modes[..., m, None] * moved
     return mixed
+
+
+def end_of_order(memory: Memory, end: str) -> Array:
+    """Which live slot was written last ("newest") or longest ago, `[B, G, N]` bool."""
+    sign = 1 if end == "newest" else -1
+    age = jnp.where(memory.live, sign * memory.written, jnp.iinfo(jnp.int32).min)
+    return memory.live & (age == age.max(axis=-1, keepdims=True))
