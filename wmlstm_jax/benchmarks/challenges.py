@@ -136,7 +136,7 @@ def group(name: str):
 CORE = {
     "copy": sized(
         Copy, (1, 20), [(40, 40), (100, 100), (500, 500)], 64, True,
-        num_steps=1200, batch_size=8, eval_batch_size=64,
+        num_steps=1200, batch_size=8, eval_batch_size=64, target=1.0,
     ),
     "associative recall": sized(
         AssociativeRecall, (2, 6), [(12, 12), (32, 32), (64, 64)], 64, True,
@@ -152,7 +152,10 @@ CORE = {
     "selective copy": sized(
         SelectiveCopy, (1, 64), [(64, 64), (223, 223)], 24, False, num_steps=3000
     ),
-    "reverse": sized(ReverseString, (1, 40), [(41, 100)], 64, True),
+    "reverse": sized(
+        ReverseString, (1, 40), [(100, 100), (500, 500)], 64, True,
+        eval_batch_size=64, num_steps=1000, target=1.0,
+    ),
     "S3": sized(group("S3"), (1, 32), [(128, 128)], 16, False),
 }  # fmt: skip
 """The eight tasks of the core card."""
