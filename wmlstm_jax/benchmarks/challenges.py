@@ -153,7 +153,7 @@ CORE = {
         SelectiveCopy, (1, 64), [(64, 64), (223, 223)], 24, False, num_steps=3000
     ),
     "reverse": sized(
-        ReverseString, (1, 40), [(100, 100), (500, 500)], 64, True,
+        ReverseString, (1, 40), [(100, 100), (500, 500)], 96, True,
         eval_batch_size=64, num_steps=1000, target=1.0,
     ),
     "S3": sized(group("S3"), (1, 32), [(128, 128)], 16, False),
