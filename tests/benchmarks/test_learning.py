@@ -18,7 +18,7 @@ from wmlstm_jax.benchmarks.learning import (
     train,
 )
 from wmlstm_jax.models import ModelConfig
-from wmlstm_jax.tasks import Copy, ParityCheck
+from wmlstm_jax.tasks import Copy, MultiQueryRecall, ParityCheck, correct, nats
 
 MODEL = ModelConfig(8, 8, num_heads=1, key_dim=4, value_dim=4, num_slots=4)
 GPT = GPTConfig(8, num_heads=2, num_layers=2, mlp_dim=12, vocab_size=0)
@@ -42,6 +42,24 @@ def test_both_models_take_both_kinds_of_input(model, task):
     np.testing.assert_allclose(
         apply(params, changed)[:, :-1], outputs[:, :-1], rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("model", [MODEL, GPT], ids=["ours", "gpt"])
+def test_only_what_is_asked_needs_outputs(model):
+    task = MultiQueryRecall(5, 5, num_pairs=2, num_queries=3, length=14)
+    batch = task.sample(jax.random.key(0), 4)
+    init, apply = build(model, task.form)
+    params = init(jax.random.key(1))
+    whole = apply(params, batch.inputs)
+    places, asked = learning.scored_places(task, batch)
+    outputs = apply(params, batch.inputs, places)
+    assert outputs.shape == (4, 3, 11) and bool(asked.scored.all())
+    np.testing.assert_array_equal(places, np.nonzero(batch.scored)[1].reshape(4, 3))
+    np.testing.assert_allclose(
+        nats(task.form, outputs, asked), nats(task.form, whole, batch), rtol=1e-6
+    )
+    _, right = learning.answer(model, task, 4, params, jax.random.key(0))
+    np.testing.assert_array_equal(right, correct(task.form, whole, batch))
 
 
 def test_a_gpt_gives_step_by_step_what_it_gives_at_once():

@@ -25,7 +25,7 @@ def test_contestants_are_as_large(name):
 
 def test_every_memory_is_somewhere():
     policies = [way["policy"] for way in ALL_WAYS.values()]
-    assert sorted(policies) == sorted([*POLICIES, MATRIX])
+    assert sorted(policies) == sorted([*POLICIES, MATRIX, "fifo"])
     assert list(ALL_WAYS)[: len(WAYS)] == list(WAYS)
 
 
@@ -42,7 +42,7 @@ def test_there_are_eight_and_tests_have_room():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("memory") / "out"
-    memory.main(memory.QUICK, out, [])
+    memory.main(memory.QUICK, out, [], [])
     return out
 
 
@@ -72,7 +72,7 @@ def test_what_is_known_is_not_run_again(finished, monkeypatch, capsys):
         return plain(*given)
 
     monkeypatch.setattr(memory, "train", train)
-    memory.main(memory.QUICK, finished, [])
+    memory.main(memory.QUICK, finished, [], [])
     assert len(ran) == 1
     assert len(memory.read_records(finished / "runs.jsonl")) == 9
     assert capsys.readouterr().out.count("| known") == 8
@@ -80,7 +80,22 @@ def test_what_is_known_is_not_run_again(finished, monkeypatch, capsys):
 
 def test_an_unknown_challenge_is_refused(tmp_path):
     with pytest.raises(ValueError, match="--only=copi is no challenge; there are"):
-        memory.main(memory.QUICK, tmp_path, ["copi"])
+        memory.main(memory.QUICK, tmp_path, ["copi"], [])
+    with pytest.raises(ValueError, match="--model=lstm is no model; there are .*LSTM"):
+        memory.main(memory.QUICK, tmp_path, [], ["lstm"])
+
+
+def test_one_model_can_be_run_alone(finished, tmp_path):
+    (tmp_path / "runs.jsonl").write_text((finished / "runs.jsonl").read_text())
+    memory.main(memory.QUICK, tmp_path, ["copy"], ["WM-LSTM, fifo"])
+    # The same run as beside the others: nothing was missing.
+    assert len(memory.read_records(tmp_path / "runs.jsonl")) == 9
+    assert list(json.loads((tmp_path / "memory.json").read_text())["best"]["copy"]) == [
+        "WM-LSTM, fifo"
+    ]
+    assert "LSTM |" not in (tmp_path / "report_card.md").read_text().replace(
+        "WM-LSTM, fifo |", ""
+    )
 
 
 def record(model, seed, **tests):
@@ -122,5 +137,7 @@ def test_the_best_rate_is_right_most_often_and_soonest():
     slow = record("a", 0)
     fast = slow._replace(steps=[3])
     assert memory.summarize(fast) < memory.summarize(slow)
+    surer = fast._replace(loss=[0.9])
+    assert memory.summarize(surer) < memory.summarize(fast)
     better = slow._replace(accuracy=[0.4, 0.6])
     assert memory.summarize(better) < memory.summarize(fast)

@@ -18,7 +18,7 @@ from flax import nnx
 
 from wmlstm_jax.benchmarks.gpt import GPTConfig, gpt_features, init_gpt
 from wmlstm_jax.models import ModelConfig, SequenceModel
-from wmlstm_jax.tasks import Form, Task, accuracy, correct, nats
+from wmlstm_jax.tasks import Batch, Form, Task, accuracy, correct, nats
 
 Array = jax.Array
 
@@ -60,15 +60,46 @@ class Run(NamedTuple):
 
 
 def build(model: ModelConfig | GPTConfig, form: Form) -> tuple[Callable, Callable]:
-    """A model for a task: `init(rng) -> params`, `apply(params, inputs) -> outputs`."""
+    """A model for a task.
+
+    Returns:
+      `init(rng) -> params`, and `apply(params, inputs, places=None) -> outputs`, which
+      are those of `places [B, A]` only, where they are given.
+    """
     if isinstance(model, GPTConfig):
         return _build_gpt(model, form)
     graph, init = sequence_model(model, form)
 
-    def apply(params, inputs):
-        return nnx.merge(graph, params)(inputs)[1]
+    def apply(params, inputs, places=None):
+        module = nnx.merge(graph, params)
+        return module.outputs(_at(places, module.features(inputs)[1]))
 
     return init, apply
+
+
+def _at(places, leaf):
+    """`[B, T, ..]` to `[B, A, ..]`; all of it where `places` is None."""
+    if places is None:
+        return leaf
+    return jax.vmap(lambda row, at: row[at])(leaf, places)
+
+
+def scored_places(task: Task, batch: Batch) -> tuple[Array | None, Batch]:
+    """Where answers are asked for, so that no others are computed.
+
+    Args:
+      task: says how many there are at most.
+      batch: its samples.
+
+    Returns:
+      The places, `[B, A]`, and what was asked there; None and all of it where any place
+      may be scored.
+    """
+    if task.max_scored == task.length:
+        return None, batch
+    places = jax.lax.top_k(batch.scored.astype(jnp.int32), task.max_scored)[1]
+    targets, scored = _at(places, batch.targets), _at(places, batch.scored)
+    return places, Batch(batch.inputs, targets, scored)
 
 
 def sequence_model(model: ModelConfig, form: Form) -> tuple[nnx.GraphDef, Callable]:
@@ -103,10 +134,11 @@ def _build_gpt(config, form):
             "bias": jnp.zeros(form.num_outputs),
         }
 
-    def apply(params, inputs):
+    def apply(params, inputs, places=None):
         enter = params["enter"]
         xs = enter[inputs] if form.num_tokens else inputs @ enter
-        return gpt_features(config, params, xs) @ params["leave"] + params["bias"]
+        features = _at(places, gpt_features(config, params, xs))
+        return features @ params["leave"] + params["bias"]
 
     return init, apply
 
@@ -153,9 +185,10 @@ def train_steps(model, course: Course, state: State, peak: Array):
         batch = task.sample(
             jax.random.fold_in(state.rng, state.step), course.batch_size
         )
+        places, batch = scored_places(task, batch)
 
         def loss_fn(params):
-            return nats(task.form, apply(params, batch.inputs), batch)
+            return nats(task.form, apply(params, batch.inputs, places), batch)
 
         loss, grads = jax.value_and_grad(loss_fn)(state.params)
         grads, _ = clip.update(grads, clip.init(grads))
@@ -173,7 +206,12 @@ def answer(model, task: Task, batch_size: int, params, rng: Array, *sizes: Array
     """Fresh samples, and which answers to them are right, `[B, T]` bool."""
     apply = build(model, task.form)[1]
     batch = task.sample(rng, batch_size, *sizes)
-    return batch, correct(task.form, apply(params, batch.inputs), batch)
+    places, asked = scored_places(task, batch)
+    right = correct(task.form, apply(params, batch.inputs, places), asked)
+    if places is None:
+        return batch, right
+    rows = jnp.arange(batch_size)[:, None]
+    return batch, jnp.zeros_like(batch.scored).at[rows, places].set(right)
 
 
 def evaluate(model, task: Task, batch_size: int, params, rng: Array, *sizes) -> float:

@@ -6,8 +6,9 @@ Eight tasks; WM-LSTMs with three policies, a plain LSTM, the same with a neural 
 that nothing learned, and a small Transformer, all as large. `--full` has all other
 tasks and policies too, and `--quick` only shows that it runs. Each is trained at three
 learning rates with the first seed and at its best rate with two more; all runs are kept
-in `runs.jsonl`, where the same command goes on. It ends in a table, pictures, and
-`report_card.md`.
+in `runs.jsonl`, where the same command goes on. `--only` and `--model` choose among
+tasks and models, `--num_seeds` says how many seeds the best rate gets. It ends in a
+table, pictures, and `report_card.md`.
 """
 
 import json
@@ -24,6 +25,7 @@ from wmlstm_jax.benchmarks import Progress, cached, results_dir
 from wmlstm_jax.benchmarks.challenges import (
     ALL_WAYS,
     CORE,
+    GPT,
     LSTM,
     REST,
     TINY,
@@ -107,28 +109,36 @@ def read_records(path: Path) -> list[Record]:
     return records
 
 
-def summarize(record: Record) -> tuple[float, float]:
-    """The better the lower: wrong answers at the end, then updates to get there."""
-    return -record.accuracy[-1], record.steps[-1]
+def summarize(record: Record) -> tuple[float, int, float]:
+    """The better the lower: wrong answers at the end, updates to get there, loss."""
+    return -record.accuracy[-1], record.steps[-1], record.loss[-1]
 
 
 class Bench:
-    """All runs of one command, those of before among them."""
+    """All runs of one command, those of before among them.
 
-    def __init__(self, settings: Settings, out: Path, only: Iterable[str]):
+    Args:
+      settings: what there is.
+      out: the directory of `runs.jsonl`.
+      only: the challenges to run; all where it is empty.
+      chosen: the models to run, likewise; they are as large as beside all others.
+    """
+
+    def __init__(
+        self, settings: Settings, out: Path, only: Iterable[str], chosen: Iterable[str]
+    ):
         self.settings, self._path = settings, out / "runs.jsonl"
-        self.names = [n for n in settings.challenges if n in set(only)] or list(
-            settings.challenges
-        )
+        self.names = _choose(settings.challenges, only)
         records = read_records(self._path)
         # A line that a stop cut off has no end, and the next would go on in it.
         lines = [json.dumps(each._asdict()) + "\n" for each in records]
         self._path.write_text("".join(lines))
         self._known = {each.known_by: each for each in records}
-        self.models = {
-            name: contestants(settings.challenges[name], settings.width, settings.ways)
-            for name in self.names
-        }
+        self.models = {}
+        for name in self.names:
+            challenge = settings.challenges[name]
+            models = contestants(challenge, settings.width, settings.ways)
+            self.models[name] = {m: models[m] for m in _choose(models, chosen)}
         per_model = len(settings.rates) + len(settings.seeds) - 1
         count = sum(len(each) * per_model for each in self.models.values())
         self._progress, self._done = Progress(count), 0
@@ -211,23 +221,35 @@ class Bench:
         return tally(*map(np.asarray, (batch.inputs, batch.scored, right)))
 
 
-def main(settings: Settings, out: str | Path, only: list[str]) -> None:
+def _choose(known: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Those that are wanted, in the order in which they are known; or all."""
+    wanted = set(wanted)
+    return [name for name in known if name in wanted or not wanted]
+
+
+def main(
+    settings: Settings, out: str | Path, only: list[str], chosen: list[str]
+) -> None:
     """Runs what is missing; leaves table, pictures and JSON in `out`.
 
     Raises:
-      ValueError: a challenge is not known, or `out` cannot be written.
+      ValueError: a challenge or a model is not known, or `out` cannot be written.
     """
-    for name in only:
-        if name not in settings.challenges:
-            known = list(settings.challenges)
-            raise ValueError(f"--only={name} is no challenge; there are {known}.")
+    known = {
+        ("only", "challenge"): (only, list(settings.challenges)),
+        ("model", "model"): (chosen, [*settings.ways, LSTM, GPT]),
+    }
+    for (flag, what), (wanted, there) in known.items():
+        for name in wanted:
+            if name not in there:
+                raise ValueError(f"--{flag}={name} is no {what}; there are {there}.")
     out = results_dir(out)
-    bench = Bench(settings, out, only)
+    bench = Bench(settings, out, only, chosen)
     best = {}
     for name in bench.names:
         best[name] = {m: bench.best_runs(name, m) for m in bench.models[name]}
-        plain = best[name][LSTM]
-        if all(run.cached for run in plain):
+        plain = best[name].get(LSTM, [])
+        if plain and all(run.cached for run in plain):
             best[name][CACHED] = [
                 run._replace(model=CACHED, tests=run.cached, kept=None) for run in plain
             ]
@@ -241,7 +263,8 @@ def main(settings: Settings, out: str | Path, only: list[str]) -> None:
         },
     }
     (out / "memory.json").write_text(json.dumps(saved) + "\n")
-    write_card(best, list(settings.ways), about, out)
+    ways = [way for way in settings.ways if way in next(iter(best.values()))]
+    write_card(best, ways, about, out)
     print(f"\n{table(best)}\n\nResults: {out}/report_card.md, {out}/memory.json")
 
 
@@ -249,11 +272,15 @@ if __name__ == "__main__":
     _QUICK = flags.DEFINE_bool("quick", False, "Only show that it runs.")
     _FULL = flags.DEFINE_bool("full", False, "All tasks, and no limit to minutes.")
     _ONLY = flags.DEFINE_multi_string("only", [], "A challenge to run; repeatable.")
+    _MODEL = flags.DEFINE_multi_string("model", [], "A model to run; repeatable.")
+    _SEEDS = flags.DEFINE_integer("num_seeds", 3, "Of a best rate.", lower_bound=1)
     _OUT = flags.DEFINE_string("out", "runs/memory", "Where results go.")
     stopped = "stopped; the same command goes on with the runs that are missing."
 
-    def chosen() -> Settings:
+    def run() -> None:
         """As the flags say."""
-        return QUICK if _QUICK.value else FULL if _FULL.value else CARD
+        settings = QUICK if _QUICK.value else FULL if _FULL.value else CARD
+        settings = replace(settings, seeds=tuple(range(_SEEDS.value)))
+        main(settings, _OUT.value, _ONLY.value, _MODEL.value)
 
-    run_script(lambda: main(chosen(), _OUT.value, _ONLY.value), stopped, keep=True)
+    run_script(run, stopped, keep=True)

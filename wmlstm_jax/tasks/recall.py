@@ -80,6 +80,11 @@ class MultiQueryRecall:
         size = 1 + self.num_keys + self.num_values
         return Form(size, 0, size, "classes")
 
+    @property
+    def max_scored(self) -> int:
+        """Q: so few places of a long sequence that the others need no outputs."""
+        return self.num_queries
+
     def sample(self, rng: Array, batch_size: int) -> Batch:
         """Draws sequences; pure, and compiled into whatever calls it.
 

@@ -55,6 +55,11 @@ class Task(Protocol):
         """T, of every sequence: the longest problem fits."""
         ...
 
+    @property
+    def max_scored(self) -> int:
+        """How many places of a sequence may be scored, at most."""
+        ...
+
     def sample(self, rng: Array, batch_size: int) -> Batch:
         """Draws `batch_size` sequences; pure and jittable, equal for equal `rng`."""
         ...
@@ -80,6 +85,16 @@ class SizedTask:
             require_positive(self, field)
         if self.min_size > self.max_size:
             refuse(self, "min_size", f"at most max_size = {self.max_size}")
+
+    @property
+    def length(self) -> int:
+        """See `Task`."""
+        raise NotImplementedError
+
+    @property
+    def max_scored(self) -> int:
+        """See `Task`; of a task that does not know better, T."""
+        return self.length
 
     def sample(
         self,
