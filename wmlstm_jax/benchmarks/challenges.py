@@ -145,7 +145,9 @@ CORE = {
         AssociativeRecall, (2, 6), [(12, 12), (32, 32), (64, 64)], 64, True,
         eval_batch_size=64,
     ),
-    "multi-query recall": recall(MultiQueryRecall(64, 64, length=64), 64),
+    "multi-query recall": recall(
+        MultiQueryRecall(64, 64, length=64), 64, num_steps=4000
+    ),
     "forgetting recall": sized(
         partial(ForgettingRecall, num_live=16), (32, 48), [(96, 96)], 16, False
     ),
