@@ -143,7 +143,7 @@ CORE = {
     ),
     "associative recall": sized(
         AssociativeRecall, (2, 6), [(12, 12), (32, 32), (64, 64)], 64, True,
-        eval_batch_size=64,
+        target=NEVER,
     ),
     "multi-query recall": recall(
         MultiQueryRecall(64, 64, length=64), 64, num_steps=4000
