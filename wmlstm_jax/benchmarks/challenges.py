@@ -159,7 +159,10 @@ CORE = {
         ReverseString, (1, 40), [(100, 100), (500, 500)], 96, True,
         num_steps=1000, eval_batch_size=64, target=NEVER,
     ),
-    "S3": sized(group("S3"), (1, 32), [(128, 128)], 16, False),
+    "S3": sized(
+        group("S3"), (1, 32), [(128, 128), (512, 512)], 16, False,
+        num_steps=1000, target=NEVER,
+    ),
 }  # fmt: skip
 """The eight tasks of the core card."""
 
@@ -177,6 +180,12 @@ def zoology(length: int, num_pairs: int, slots: int) -> Challenge:
     return recall(task, slots, num_steps=4000, batch_size=64, eval_batch_size=64)
 
 
+def tracking(name: str) -> Challenge:
+    """State tracking, trained on up to 64 elements."""
+    tests = [(256, 256), (2048, 2048)]
+    return sized(group(name), (1, 64), tests, 16, False, target=NEVER)
+
+
 def chomsky(kind) -> Challenge:
     """A task of Delétang et al. 2023: trained to 40, tested on 41 to 500."""
     return sized(kind, (1, 40), [(41, 500)], 96, True, num_steps=3000, target=NEVER)
@@ -186,9 +195,9 @@ REST = {
     "repeat copy": sized(RepeatCopy, (1, 10), [(20, 20)], 128, True),
     "priority sort": sized(PrioritySort, (1, 16), [(24, 24)], 64, True),
     "adding": sized(Adding, (2, 50), [(200, 200)], 16, False),
-    "parity": sized(group("parity"), (1, 64), [(256, 256), (2048, 2048)], 16, False),
-    "S3, to 64": sized(group("S3"), (1, 64), [(256, 256), (2048, 2048)], 16, False),
-    "S5": sized(group("S5"), (1, 32), [(128, 128)], 16, False),
+    "parity": tracking("parity"),
+    "S3, to 64": tracking("S3"),
+    "S5": tracking("S5"),
     "recall of Zoology, 64": zoology(64, 4, 64),
     "recall of Zoology, 128": zoology(128, 8, 128),
     "recall of Zoology, 256": zoology(256, 16, 256),
