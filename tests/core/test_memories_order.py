@@ -114,15 +114,21 @@ def ask(valid=(True,) * B) -> core.Request:
     return core.Request(ones, ones[..., :W], np.zeros(B, np.int32), np.array(valid))
 
 
-@pytest.mark.parametrize("offset", OFFSETS)
-@pytest.mark.parametrize("writes", [2, N, N + 2])
-def test_all_mass_moves_by_the_offset_or_is_dropped(offset, writes):
-    config = small_cell(read_modes=("content", offset))
+def written_and_asked(mode, writes):
+    """A cell, its memory after some writes, and a query of one mode besides content."""
+    config = small_cell(read_modes=("content", mode))
     memory = config.memory.init(config, B)
     for _ in range(writes):
         memory = write(config, memory, ask())
-    only_offset = np.broadcast_to(np.array([0, 1], np.float32), (B, R, 2))
-    query = core.Query(ask().key, np.zeros(R, np.float32), modes=only_offset)
+    only_mode = np.broadcast_to(np.array([0, 1], np.float32), (B, R, 2))
+    query = core.Query(ask().key, np.zeros(R, np.float32), modes=only_mode)
+    return config, memory, query
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+@pytest.mark.parametrize("writes", [2, N, N + 2])
+def test_all_mass_moves_by_the_offset_or_is_dropped(offset, writes):
+    config, memory, query = written_and_asked(offset, writes)
     # Slots in written order, oldest first: the ring begins anew after N writes.
     slots = [n % N for n in range(max(0, writes - N), writes)]
     for place, slot in enumerate(slots):
@@ -152,12 +158,7 @@ def test_a_write_takes_away_the_last_weight_of_its_slot():
 @pytest.mark.parametrize("mode", ["newest", "oldest"])
 @pytest.mark.parametrize("writes", [0, 1, N, N + 2])
 def test_an_end_of_the_order_is_one_live_slot_or_nothing(mode, writes):
-    config = small_cell(read_modes=("content", mode))
-    memory = config.memory.init(config, B)
-    for _ in range(writes):
-        memory = write(config, memory, ask())
-    only_end = np.broadcast_to(np.array([0, 1], np.float32), (B, R, 2))
-    query = core.Query(ask().key, np.zeros(R, np.float32), modes=only_end)
+    config, memory, query = written_and_asked(mode, writes)
     wanted = np.zeros((B, R, N))
     if writes:
         last = writes - 1 if mode == "newest" else max(0, writes - N)

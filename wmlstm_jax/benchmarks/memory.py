@@ -235,11 +235,10 @@ def main(
     Raises:
       ValueError: a challenge or a model is not known, or `out` cannot be written.
     """
-    known = {
-        ("only", "challenge"): (only, list(settings.challenges)),
-        ("model", "model"): (chosen, [*settings.ways, LSTM, GPT]),
-    }
-    for (flag, what), (wanted, there) in known.items():
+    for flag, what, wanted, there in (
+        ("only", "challenge", only, list(settings.challenges)),
+        ("model", "model", chosen, [*settings.ways, LSTM, GPT]),
+    ):
         for name in wanted:
             if name not in there:
                 raise ValueError(f"--{flag}={name} is no {what}; there are {there}.")
@@ -273,14 +272,15 @@ if __name__ == "__main__":
     _FULL = flags.DEFINE_bool("full", False, "All tasks, and no limit to minutes.")
     _ONLY = flags.DEFINE_multi_string("only", [], "A challenge to run; repeatable.")
     _MODEL = flags.DEFINE_multi_string("model", [], "A model to run; repeatable.")
-    _SEEDS = flags.DEFINE_integer("num_seeds", 3, "Of a best rate.", lower_bound=1)
+    _SEEDS = flags.DEFINE_integer("num_seeds", None, "Of a best rate.", lower_bound=1)
     _OUT = flags.DEFINE_string("out", "runs/memory", "Where results go.")
     stopped = "stopped; the same command goes on with the runs that are missing."
 
     def run() -> None:
         """As the flags say."""
         settings = QUICK if _QUICK.value else FULL if _FULL.value else CARD
-        settings = replace(settings, seeds=tuple(range(_SEEDS.value)))
+        if _SEEDS.value is not None:
+            settings = replace(settings, seeds=tuple(range(_SEEDS.value)))
         main(settings, _OUT.value, _ONLY.value, _MODEL.value)
 
     run_script(run, stopped, keep=True)

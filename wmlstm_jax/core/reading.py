@@ -112,5 +112,5 @@ def along_the_order(
 def end_of_order(memory: Memory, end: str) -> Array:
     """Which live slot was written last ("newest") or longest ago, `[B, G, N]` bool."""
     sign = 1 if end == "newest" else -1
-    age = jnp.where(memory.live, sign * memory.written, jnp.iinfo(jnp.int32).min)
-    return memory.live & (age == age.max(axis=-1, keepdims=True))
+    rank = jnp.where(memory.live, sign * memory.written, jnp.iinfo(jnp.int32).min)
+    return memory.live & (rank == rank.max(axis=-1, keepdims=True))
