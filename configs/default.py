@@ -29,6 +29,8 @@ def get_config() -> ConfigDict:
     config.nonfinite = "skip"
     # Whoever starts a long run wants to know that it will not be kept.
     config.unsaved = "stop"
+    # What is said is the start of what is said next.
+    config.hear_targets = True
     # As ROUGE is usually published, for English.
     config.stem = True
     # Trains only the model itself, not a plain LSTM beside it.

@@ -72,6 +72,14 @@ def test_a_response_depends_on_the_turns_before_it(model, chat):
     assert texts[0] == texts[1] != texts[2]
 
 
+def test_what_is_not_heard_is_not_remembered(model):
+    chat = Chat(model, Greedy())
+    chat._model.unheard = chat._vocabulary.start
+    (response,) = hear(chat, "say 1")
+    assert response and words(chat)[:2] == ["say", "1"]
+    assert set(words(chat)[2:]) == {"(start)"}
+
+
 def test_a_word_that_nobody_knows_is_remembered_as_it_is(chat):
     hear(chat, "say zyx", "more qwv")
     assert {"zyx", "qwv"} <= set(words(chat))

@@ -31,8 +31,8 @@ def turns(tmp_path):
     return list(read_babi(str(path)))
 
 
-def stream_of(group):
-    return join_turns(VOCABULARY, encode_turns(VOCABULARY, group))
+def stream_of(group, hear=True):
+    return join_turns(VOCABULARY, encode_turns(VOCABULARY, group, hear=hear))
 
 
 def test_a_question_goes_on_from_the_one_before(tmp_path):
@@ -102,6 +102,32 @@ def test_a_new_word_that_was_said_can_be_copied_from_then_on():
     np.testing.assert_array_equal(stream.tokens[rest], stream.targets[rest])
     second = asked_in_turns(VOCABULARY, encode_turns(VOCABULARY, turns))[1]
     assert size in second.source and second.words == (" zyx",)
+
+
+def test_what_is_not_heard_gives_nothing_away(tmp_path):
+    """Of two worlds with other answers the streams are the same, but the targets."""
+    group = group_turns(turns(tmp_path))[0]
+    other = [each._replace(references=("Mary",)) for each in group]
+    stream, heard = stream_of(group, hear=False), stream_of(group)
+    np.testing.assert_array_equal(stream.tokens, stream_of(other, hear=False).tokens)
+    assert (stream.tokens[stream.said] == VOCABULARY.start).all()
+    for name in ("said", "starts"):
+        np.testing.assert_array_equal(getattr(stream, name), getattr(heard, name))
+    rest = ~stream.said
+    np.testing.assert_array_equal(stream.tokens[rest], heard.tokens[rest])
+    # Told by the story, they can be copied as before.
+    np.testing.assert_array_equal(stream.targets, heard.targets)
+
+
+def test_what_was_not_heard_cannot_be_copied():
+    turns = [
+        Example(("Where is Mary?",), ("zyx",), "here"),
+        Example(("Where is Mary?", "zyx"), ("zyx",), "here", news=()),
+    ]
+    stream = stream_of(turns, hear=False)
+    assert stream.words == ()
+    end, unknown = VOCABULARY.end, VOCABULARY.unknown
+    assert stream.targets[stream.said].tolist() == [unknown, end] * 2
 
 
 def test_each_turn_has_its_limits(tmp_path):

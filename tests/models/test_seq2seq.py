@@ -41,6 +41,10 @@ TOKENS = np.concatenate([np.full((2, 1), START), TARGET[:, :-1]], axis=1)
 def make(name="both ways", seed=0):
     if name == "single stream":
         return SingleStream(STREAM, VOCAB, unknown=UNKNOWN, rngs=nnx.Rngs(seed))
+    if name == "unheard":
+        return SingleStream(
+            STREAM, VOCAB, unknown=UNKNOWN, unheard=START, rngs=nnx.Rngs(seed)
+        )
     return Seq2Seq(CONFIGS[name], VOCAB, unknown=UNKNOWN, rngs=nnx.Rngs(seed))
 
 
@@ -65,7 +69,7 @@ def test_padding_of_the_source_is_not_seen(name):
     np.testing.assert_allclose(log_probs(model, *alone), said[1:], rtol=1e-5)
 
 
-@every_config
+@pytest.mark.parametrize("name", [*CONFIGS, "single stream", "unheard"])
 def test_steps_say_what_predict_says(name):
     """And what is said of all words adds up to one."""
     model = make(name)
@@ -82,6 +86,16 @@ def test_steps_say_what_predict_says(name):
         can = TARGET[:, time] < (VOCAB + 1 if model.decoder.copy_gate else VOCAB)
         np.testing.assert_allclose(got[can], wanted[can, time], rtol=1e-4)
     assert step._cache_size() == 1
+
+
+def test_what_is_not_heard_does_not_matter():
+    model = make("unheard")
+    other = np.where(TOKENS == START, START, 4)
+    said = [log_probs(model, SOURCE, VALID, t, TARGET) for t in (TOKENS, other)]
+    np.testing.assert_array_equal(*said)
+    blank = np.full_like(TOKENS, START)
+    heard = log_probs(make("single stream"), SOURCE, VALID, blank, TARGET)
+    np.testing.assert_array_equal(said[0], heard)
 
 
 def test_coverage_says_how_much_is_pointed_at_again():

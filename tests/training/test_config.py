@@ -110,6 +110,7 @@ def test_the_lstm_of_a_config_is_of_its_size(file, vocab_size):
         ({"optimizer__beta2": -0.1}, r"optimizer.beta2 is -0.1; it must be in"),
         ({"optimizer__weight_decay": -1.0}, "weight_decay is -1.0; it must be at leas"),
         ({"encoder__coverage": 1.0}, "encoder.coverage is 1.0; it must be 0 for con"),
+        ({"hear_targets": False}, "config.hear_targets is False; it must be True but"),
         ({"data__target_path": "x"}, "data.target_path is 'x'; it must be '' for con"),
         ({"data__max_source": 3}, "data.max_source is 3; it must be 0 for config.ta"),
         ({"model__embed_dim": 0}, "model.embed_dim is 0; it must be at least 1."),

@@ -42,7 +42,11 @@ class Turn(NamedTuple):
 
 
 def encode_turns(
-    vocabulary: Vocabulary, turns: Sequence[Example], limits: Limits = _NO_LIMITS
+    vocabulary: Vocabulary,
+    turns: Sequence[Example],
+    limits: Limits = _NO_LIMITS,
+    *,
+    hear: bool = True,
 ) -> list[Turn]:
     """Examples as tokens, each without what is known from those before it.
 
@@ -50,6 +54,8 @@ def encode_turns(
       vocabulary: the tokens.
       turns: from `group_turns`; the first is taken in with its whole source.
       limits: of each.
+      hear: whether what was said is heard; else start tokens are, so that later turns
+        do not know it (as questions are asked in Graves et al. 2016, bAbI).
     """
     words: tuple[str, ...] = ()
     found: list[Turn] = []
@@ -57,9 +63,11 @@ def encode_turns(
         source = turn.source if not found or turn.news is None else turn.news
         encoded = vocabulary.encode_source(source, words, limits.source)
         target = vocabulary.encode_target(turn.references[0], encoded.words)
-        # A word that is said for the first time can be copied from then on.
-        words = vocabulary.encode_source(turn.references[:1], encoded.words).words
-        heard = vocabulary.encode_target(turn.references[0], words)
+        words, heard = encoded.words, np.full_like(target, vocabulary.start)
+        if hear:
+            # A word that is said for the first time can be copied from then on.
+            words = vocabulary.encode_source(turn.references[:1], words).words
+            heard = vocabulary.encode_target(turn.references[0], words)
         most = limits.target or len(target)
         encoded = encoded._replace(
             target=target[:most], cut=encoded.cut or most < len(target)

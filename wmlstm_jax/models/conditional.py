@@ -37,7 +37,10 @@ class _Step:
         tokens: Array,
     ) -> tuple[Carries, Array]:
         return model.decoder.further(
-            carries, tokens[:, None], sources=sources, num_words=self.num_words
+            carries,
+            model.hear(tokens)[:, None],
+            sources=sources,
+            num_words=self.num_words,
         )
 
 
@@ -78,7 +81,7 @@ class ConditionalModel(nnx.Module):
         """
         carries, sources = encoded
         return self.decoder.predict(
-            tokens,
+            self.hear(tokens),
             targets,
             carries,
             valid=valid,
@@ -86,6 +89,10 @@ class ConditionalModel(nnx.Module):
             rng=rng,
             trace=trace,
         )[1]
+
+    def hear(self, said: Array) -> Array:
+        """The tokens that come in where some were said; the same, of the same shape."""
+        return said
 
     def step_fn(
         self, sources: Sources | None, num_words: int = 0

@@ -1,6 +1,7 @@
 """Sequence to sequence without an encoder: one language model reads and says."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from wmlstm_jax.models.conditional import ConditionalModel, Encoded
@@ -20,6 +21,7 @@ class SingleStream(ConditionalModel):
       config: of the language model.
       vocab_size: V, of sources and targets together.
       unknown: the token for what the vocabulary has not; see `LanguageModel`.
+      unheard: the token that is heard in place of what was said; None hears it.
       rngs: gives the `params` keys.
     """
 
@@ -29,9 +31,10 @@ class SingleStream(ConditionalModel):
         vocab_size: int,
         *,
         unknown: int = 0,
+        unheard: int | None = None,
         rngs: nnx.Rngs,
     ):
-        self.config = config
+        self.config, self.unheard = config, unheard
         self.decoder = LanguageModel(config, vocab_size, unknown=unknown, rngs=rngs)
 
     def encode(self, source: Array, valid: Array, rng: Array | None = None) -> Encoded:
@@ -45,3 +48,7 @@ class SingleStream(ConditionalModel):
             rng=None if rng is None else jax.random.fold_in(rng, layers + 1),
         )
         return Encoded(carries, None)
+
+    def hear(self, said: Array) -> Array:
+        """The tokens that come in where some were said; see `ConditionalModel`."""
+        return said if self.unheard is None else jnp.full_like(said, self.unheard)

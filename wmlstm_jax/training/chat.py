@@ -112,7 +112,8 @@ class Chat:
         if whole.startswith(shown):
             yield whole[len(shown) :]
         said = np.array([*found, words.end] if words.end not in found else found)
-        self._state = _State(self._read(carries, said), known, turns + 1)
+        heard = np.asarray(self._model.hear(said))
+        self._state = _State(self._read(carries, heard), known, turns + 1)
 
     def remembered(self) -> list[Remembered]:
         """The words in the memory of the last layer, the oldest first.

@@ -14,10 +14,11 @@ from wmlstm_jax.training.data_config import DataConfig
 from wmlstm_jax.training.schema import flatten, parse, require, require_positive
 
 LANGUAGE_MODELING = "language_modeling"
+ANSWERING = "question_answering"
 TASKS = (
     LANGUAGE_MODELING,
     "translation",
-    "question_answering",
+    ANSWERING,
     "summarization",
     "dialogue",
 )
@@ -207,6 +208,9 @@ class TrainConfig:
         with the batches that come after.
       unsaved: what a checkpoint or report that cannot be written is answered with:
         "stop" or "go_on", with a warning.
+      hear_targets: of questions in one stream with their answers: whether a model hears
+        what was said; else it hears start tokens in its place, and no answer gives away
+        a later one.
       stem: of summaries, compares words without their endings (ROUGE).
       compare: also train a plain LSTM of as many parameters, beside the model.
       data: the text, or the examples.
@@ -236,6 +240,7 @@ class TrainConfig:
     optimizer: OptimizerConfig
     mesh: MeshConfig
     sample: SampleConfig
+    hear_targets: bool = True
 
     def __post_init__(self):
         require_positive("config", self, ("num_steps", "log_every", "eval_every"))
@@ -249,6 +254,12 @@ class TrainConfig:
         if not 0 <= self.vocab_share <= 1:
             raise ValueError(
                 f"config.vocab_share is {self.vocab_share}; it must be in [0, 1]."
+            )
+        streams = not self.encoder.num_layers and not self.encoder.readout
+        if not self.hear_targets and not (streams and self.task == ANSWERING):
+            raise ValueError(
+                "config.hear_targets is False; it must be True but for"
+                f" config.task={ANSWERING} in one stream: encoder.num_layers=0."
             )
         if self.task != LANGUAGE_MODELING:
             return

@@ -117,6 +117,7 @@ class ExampleData:
       tokenizer: of the run, if it has been trained.
       streams: sources and targets are one text, in which examples that go on from each
         other follow each other.
+      hear: as in `encode_turns`, of streams.
       one_word: refuses targets of more than one token and the end.
     """
 
@@ -127,10 +128,11 @@ class ExampleData:
         tokenizer: Tokenizer | None = None,
         *,
         streams: bool = False,
+        hear: bool = True,
         one_word: bool = False,
     ):
         self._config, self._seed, self._given = config, seed, tokenizer
-        self._streams, self._one_word = streams, one_word
+        self._streams, self._hear, self._one_word = streams, hear, one_word
 
     @cached_property
     def sets(self) -> ExampleSets:
@@ -260,7 +262,10 @@ class ExampleData:
             examples = getattr(self.sets, split)
             alone = [[each] for each in examples]
             groups = group_turns(examples) if self._streams else alone
-            found[split] = [encode_turns(self.vocabulary, g, limits) for g in groups]
+            found[split] = [
+                encode_turns(self.vocabulary, group, limits, hear=self._hear)
+                for group in groups
+            ]
             if self._one_word and split == "train":
                 self._require_one_word(examples, found[split])
         return found

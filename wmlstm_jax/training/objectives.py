@@ -104,16 +104,22 @@ class Turns:
       config: of the model.
       vocab_size: V.
       unknown: the token for what the vocabulary has not.
+      unheard: as in `SingleStream`.
     """
 
     config: ModelConfig
     vocab_size: int
     unknown: int
+    unheard: int | None = None
 
     def build(self, rngs: nnx.Rngs) -> SingleStream:
         """The model."""
         return SingleStream(
-            self.config, self.vocab_size, unknown=self.unknown, rngs=rngs
+            self.config,
+            self.vocab_size,
+            unknown=self.unknown,
+            unheard=self.unheard,
+            rngs=rngs,
         )
 
     def initialize_carry(self, model: SingleStream, batch_size: int) -> tuple[()]:
@@ -191,7 +197,12 @@ class SourceToTarget:
 
 
 def make_objective(
-    config: TrainConfig, vocab_size: int, *, unknown: int = 0, end: int = 0
+    config: TrainConfig,
+    vocab_size: int,
+    *,
+    unknown: int = 0,
+    start: int = 0,
+    end: int = 0,
 ) -> Objective:
     """What a config trains on.
 
@@ -199,6 +210,7 @@ def make_objective(
       config: the settings.
       vocab_size: V.
       unknown: the token for what the vocabulary has not, where there are examples.
+      start: the token that starts a target, likewise.
       end: the token that ends a target, likewise.
     """
     model, encoder = config.model, config.encoder
@@ -207,7 +219,7 @@ def make_objective(
     if encoder.readout:
         return SourceToTarget(ReadoutConfig(**vars(model)), vocab_size, unknown, end)
     if not encoder.num_layers:
-        return Turns(model, vocab_size, unknown)
+        return Turns(model, vocab_size, unknown, None if config.hear_targets else start)
     both = Seq2SeqConfig(
         DecoderConfig(**vars(model), coverage=encoder.coverage > 0),
         encoder_dim=encoder.hidden_dim,

@@ -182,11 +182,12 @@ def _choose(
         config.seed,
         tokenizer,
         streams=not encoder.num_layers and not encoder.readout,
+        hear=config.hear_targets,
         one_word=encoder.readout,
     )
     words = data.vocabulary
     return data, make_objective(
-        config, words.size, unknown=words.unknown, end=words.end
+        config, words.size, unknown=words.unknown, start=words.start, end=words.end
     )
 
 
