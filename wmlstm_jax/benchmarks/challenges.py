@@ -149,11 +149,14 @@ CORE = {
         MultiQueryRecall(64, 64, length=64), 64, num_steps=4000
     ),
     "forgetting recall": sized(
-        partial(ForgettingRecall, num_live=16), (32, 48), [(96, 96)], 16, False
+        partial(ForgettingRecall, num_live=16), (32, 48), [(96, 96)], 16, False,
+        num_steps=1000,
     ),
-    "noisy recall": sized(noisy, (64, 64), [(128, 128)], 32, False),
+    "noisy recall": sized(
+        noisy, (64, 64), [(128, 128)], 32, False, num_steps=1000
+    ),
     "selective copy": sized(
-        SelectiveCopy, (1, 64), [(64, 64), (223, 223)], 24, False, num_steps=3000
+        SelectiveCopy, (1, 64), [(64, 64), (223, 223)], 24, False, num_steps=2000
     ),
     "reverse": sized(
         ReverseString, (1, 40), [(100, 100), (500, 500)], 96, True,
