@@ -100,7 +100,16 @@ class Challenge:
     retention: bool = False
 
 
-def sized(kind, trained: tuple[int, int], tested, slots: int, grown: bool, **course):
+def sized(
+    kind,
+    trained: tuple[int, int],
+    tested,
+    slots: int,
+    grown: bool,
+    *,
+    retention: bool = False,
+    **course,
+) -> Challenge:
     """A challenge on problems of some sizes, tested on others.
 
     Args:
@@ -109,6 +118,7 @@ def sized(kind, trained: tuple[int, int], tested, slots: int, grown: bool, **cou
       tested: ranges of sizes.
       slots: N in training.
       grown: in tests on larger problems N grows with them.
+      retention: as in `Challenge`.
       **course: of `Course`.
     """
     low, high = trained
@@ -118,7 +128,8 @@ def sized(kind, trained: tuple[int, int], tested, slots: int, grown: bool, **cou
         label = str(first) if first == last else f"{first} to {last}"
         test = Test(kind(last, min_size=first), first, last, more)
         tests.append((label, test))
-    return Challenge(Course(kind(high, min_size=low), **course), slots, tuple(tests))
+    trained_on = Course(kind(high, min_size=low), **course)
+    return Challenge(trained_on, slots, tuple(tests), retention)
 
 
 def recall(task: MultiQueryRecall, num_slots: int, **course) -> Challenge:
@@ -150,10 +161,10 @@ CORE = {
     ),
     "forgetting recall": sized(
         partial(ForgettingRecall, num_live=16), (32, 48), [(96, 96)], 16, False,
-        num_steps=1000,
+        num_steps=1000, retention=True,
     ),
     "noisy recall": sized(
-        noisy, (64, 64), [(128, 128)], 32, False, num_steps=1000
+        noisy, (64, 64), [(128, 128)], 32, False, num_steps=1000, retention=True
     ),
     "selective copy": sized(
         SelectiveCopy, (1, 64), [(64, 64), (223, 223)], 24, False, num_steps=2000
