@@ -55,10 +55,13 @@ def test_quick_tells_everything(finished):
         assert wanted in card
     assert (finished / "memory_lengths.png").read_bytes().startswith(b"\x89PNG")
     saved = json.loads((finished / "memory.json").read_text())
-    assert {len(runs) for runs in saved["best"]["copy"].values()} == {2}
-    for runs in saved["best"]["copy"].values():
-        assert runs[0]["rate"] == runs[1]["rate"]
-        assert [run["seed"] for run in runs] == [0, 1]
+    assert len(saved["runs"]) == 9
+    for model, rate in saved["best_rates"]["copy"].items():
+        runs = [run for run in saved["runs"] if run["model"] == model]
+        assert [(run["rate"], run["seed"]) for run in runs] == [
+            (0.001, 0), (0.01, 0), (rate, 1)
+        ]  # fmt: skip
+        assert all(run["steps"] == 4 and len(run["tests"]) == 2 for run in runs)
 
 
 def test_what_is_known_is_not_run_again(finished, monkeypatch, capsys):
@@ -90,9 +93,9 @@ def test_one_model_can_be_run_alone(finished, tmp_path):
     memory.main(memory.QUICK, tmp_path, ["copy"], ["WM-LSTM, fifo"])
     # The same run as beside the others: nothing was missing.
     assert len(memory.read_records(tmp_path / "runs.jsonl")) == 9
-    assert list(json.loads((tmp_path / "memory.json").read_text())["best"]["copy"]) == [
-        "WM-LSTM, fifo"
-    ]
+    saved = json.loads((tmp_path / "memory.json").read_text())
+    assert list(saved["best_rates"]["copy"]) == ["WM-LSTM, fifo"]
+    assert {run["model"] for run in saved["runs"]} == {"WM-LSTM, fifo"}
     assert "Transformer" not in (tmp_path / "report_card.md").read_text()
 
 

@@ -114,6 +114,12 @@ def summarize(record: Record) -> tuple[float, int, float]:
     return -record.accuracy[-1], record.steps[-1], record.loss[-1]
 
 
+def _end_of(record: Record) -> dict[str, Any]:
+    """A run without the way to where it came."""
+    found = record._asdict()
+    return found | {name: found[name][-1] for name in ("steps", "loss", "accuracy")}
+
+
 class Bench:
     """All runs of one command, those of before among them.
 
@@ -141,7 +147,7 @@ class Bench:
             self.models[name] = {m: models[m] for m in _choose(models, chosen)}
         per_model = len(settings.rates) + len(settings.seeds) - 1
         count = sum(len(each) * per_model for each in self.models.values())
-        self._progress, self._done = Progress(count), 0
+        self._progress, self.runs = Progress(count), list[Record]()
 
     def best_runs(self, name: str, model: str) -> list[Record]:
         """The runs of a model at its best rate, one for each seed."""
@@ -151,15 +157,20 @@ class Bench:
         return [best, *(self.run(name, model, best.rate, seed) for seed in others)]
 
     def run(self, name: str, model: str, rate: float, seed: int) -> Record:
-        """One run, from the file if it is there."""
+        """One run, from the file if it is there; `runs` has it then."""
+        record = self._run(name, model, rate, seed)
+        self.runs.append(record)
+        return record
+
+    def _run(self, name: str, model: str, rate: float, seed: int) -> Record:
         challenge: Challenge = self.settings.challenges[name]
         config = self.models[name][model]
         settings = f"{config!r} {challenge!r}"
-        self._done += 1
+        done = len(self.runs) + 1
         known = self._known.get((name, model, settings, rate, seed))
         title = f"{name}, {model}, rate {rate:g}, seed {seed}"
         if known is not None:
-            self._progress.say(self._done, f"{title} | known")
+            self._progress.say(done, f"{title} | known")
             return known
 
         def tell(part, text):
@@ -179,7 +190,7 @@ class Bench:
             file.write(json.dumps(record._asdict()) + "\n")
         self._known[record.known_by] = record
         shown = ", ".join(f"{label} {a:.1%}" for label, a in record.tests.items())
-        self._progress.say(self._done, f"{title} | {record.seconds:.0f} s | {shown}")
+        self._progress.say(done, f"{title} | {record.seconds:.0f} s | {shown}")
         return record
 
     def _test(self, config, challenge, params) -> dict[str, float]:
@@ -244,9 +255,10 @@ def main(
                 raise ValueError(f"--{flag}={name} is no {what}; there are {there}.")
     out = results_dir(out)
     bench = Bench(settings, out, only, chosen)
-    best = {}
+    best, rates = {}, {}
     for name in bench.names:
         best[name] = {m: bench.best_runs(name, m) for m in bench.models[name]}
+        rates[name] = {m: runs[0].rate for m, runs in best[name].items()}
         plain = best[name].get(LSTM, [])
         if plain and all(run.cached for run in plain):
             best[name][CACHED] = [
@@ -256,10 +268,8 @@ def main(
     saved = {
         **about,
         "width": settings.width,
-        "best": {
-            name: {model: [r._asdict() for r in runs] for model, runs in each.items()}
-            for name, each in best.items()
-        },
+        "best_rates": rates,
+        "runs": [_end_of(record) for record in bench.runs],
     }
     (out / "memory.json").write_text(json.dumps(saved) + "\n")
     ways = [way for way in settings.ways if way in next(iter(best.values()))]
