@@ -103,7 +103,8 @@ def record(model, seed, **tests):
     blank = dict(settings="", rate=0.1, num_params=5, loss=[1.0], seconds=2.0)
     return memory.Record(
         challenge="c", model=model, seed=seed, steps=[9], accuracy=[0.5],
-        kept={"distance": {2: [1, 2]}, "retold": {0: [1, 2]}}, cached=None,
+        kept={"distance": {2: [9, 200], 4: [9, 200]}, "retold": {0: [9, 200]}},
+        cached=None,
         tests=tests, **blank
     )  # fmt: skip
 

@@ -19,7 +19,9 @@ def test_answers_are_counted_by_distance_and_by_how_often_it_was_told():
     # JSON makes text of the numbers.
     twice = merge([counts, json.loads(json.dumps(counts))])
     assert twice["distance"] == {4: [2, 4]}
-    assert curve(twice["retold"]) == ([0, 1], [0.0, 1.0])
+    often = {n: [50 * part for part in count] for n, count in twice["retold"].items()}
+    assert curve(often) == ([0, 1], [0.0, 1.0])
+    assert curve(twice["retold"]) == ([], [])
 
 
 def test_distances_are_rounded_up_to_powers_of_two():

@@ -78,19 +78,43 @@ def draw_lengths(best: Best, path: Path) -> None:
     columns = min(4, len(best))
     rows = -(-len(best) // columns)
     figure = Figure(figsize=(4 * columns, 3 * rows + 0.6), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
-    axes = None
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    styles = _styles(best)
     for axes, (name, runs) in zip(grid, best.items(), strict=False):
         for model, each in runs.items():
             tests = list(each[0].tests)
-            axes.plot(tests, [mean_of(each, t) for t in tests], "o-", label=model)
-        axes.set(title=name, ylim=(0, 1.02), ylabel="accuracy")
+            axes.plot(tests, [mean_of(each, t) for t in tests], **styles[model])
+        axes.set(title=name, ylim=(0, 1.05), ylabel="accuracy")
         axes.grid(alpha=0.3)
-    for unused in list(grid)[len(best) :]:
+    for unused in grid[len(best) :]:
         unused.set_visible(False)
-    assert axes is not None
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    _finish(figure, path)
+
+
+def _styles(best: Best) -> dict[str, dict[str, Any]]:
+    """A line for each model; the later ones are thinner, so that none hides another."""
+    models = models_of(best)
+    steps = [number / max(len(models) - 1, 1) for number in range(len(models))]
+    return {
+        model: {
+            "label": model,
+            "color": f"C{number}",
+            "marker": "o",
+            "markersize": 11 - 8 * step,
+            "linewidth": 5 - 4 * step,
+        }
+        for number, (model, step) in enumerate(zip(models, steps, strict=True))
+    }
+
+
+def _finish(figure: Figure, path: Path) -> None:
+    """One legend of all that is drawn anywhere; then the file."""
+    found = {
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(found.values(), found, loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=120)
 
 
@@ -100,23 +124,31 @@ def draw_retention(best: Best, path: Path) -> bool:
     Returns:
       False, and no picture, where no challenge has it.
     """
-    kept = {n: runs for n, runs in best.items() if next(iter(runs.values()))[0].kept}
-    if not kept:
-        return False
-    figure = Figure(figsize=(10, 3.2 * len(kept) + 0.6), layout="constrained")
-    grid = figure.subplots(len(kept), 2, squeeze=False)
-    for row, (name, runs) in zip(grid, kept.items(), strict=True):
+    panels, styles = [], _styles(best)
+    for name, runs in best.items():
         tallies = {
             model: retention.merge([run.kept for run in each])
             for model, each in runs.items()
             if each[0].kept
         }
-        for axes, kind in zip(row, ("distance", "retold"), strict=True):
-            retention.draw(axes, kind, tallies)
-            axes.set_title(name)
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    figure.savefig(path, dpi=120)
+        # What is never told anew has nothing to show for it.
+        panels += [
+            (name, kind, tallies)
+            for kind in retention.KINDS
+            if any(len(counts[kind]) > 1 for counts in tallies.values())
+        ]
+    if not panels:
+        return False
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4 * columns, 3.2 * rows + 0.6), layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, (name, kind, tallies) in zip(grid, panels, strict=False):
+        retention.draw(axes, kind, tallies, styles)
+        axes.set_title(name)
+    for unused in grid[len(panels) :]:
+        unused.set_visible(False)
+    _finish(figure, path)
     return True
 
 

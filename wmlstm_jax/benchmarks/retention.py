@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+KINDS = ("distance", "retold")
 Tally = dict[str, dict[int, list[int]]]
 """Right and all answers, by "distance" (rounded up to a power of two) or "retold"."""
+FEWEST = 100
+"""Answers that a share is drawn of; of fewer it would be noise."""
 
 
 def tally(inputs: np.ndarray, scored: np.ndarray, right: np.ndarray) -> Tally:
@@ -50,20 +53,22 @@ def merge(tallies: list[Tally]) -> Tally:
 
 
 def curve(counts: dict[int, list[int]]) -> tuple[list[int], list[float]]:
-    """Numbers in order, and the share of right answers at each."""
-    numbers = sorted(counts)
+    """Numbers in order, of enough answers, and the share of right ones at each."""
+    numbers = sorted(number for number in counts if counts[number][1] >= FEWEST)
     return numbers, [counts[n][0] / counts[n][1] for n in numbers]
 
 
-def draw(axes: Any, kind: str, by_model: dict[str, Tally]) -> None:
-    """One line for each model into an axes of matplotlib."""
+def draw(
+    axes: Any, kind: str, by_model: dict[str, Tally], styles: dict[str, dict[str, Any]]
+) -> None:
+    """One line for each model, in its style, into an axes of matplotlib."""
     for name, counts in by_model.items():
-        axes.plot(*curve(counts[kind]), "o-", label=name)
+        axes.plot(*curve(counts[kind]), **styles[name])
     if kind == "distance":
         axes.set_xscale("log", base=2)
         axes.set_xlabel("tokens since it was told, up to")
     else:
         axes.set_xlabel("times it was told anew")
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(0, 1.05)
     axes.set_ylabel("accuracy")
     axes.grid(alpha=0.3)
