@@ -48,6 +48,7 @@ WAYS: dict[str, dict] = {
     "WM-LSTM, fifo": {"policy": "fifo", "read_modes": ORDERED},
     "WM-LSTM, selective": {"policy": "selective", "read_modes": ORDERED},
     "WM-LSTM, top_k": {"policy": "top_k"},
+    "WM-LSTM, matrix": {"policy": MATRIX},
 }
 """The memories of the core card, by name."""
 

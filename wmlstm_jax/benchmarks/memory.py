@@ -2,7 +2,7 @@
 
     python -m wmlstm_jax.benchmarks.memory --out=runs/memory [--only="copy"]
 
-Eight tasks; WM-LSTMs with three policies, a plain LSTM, the same with a neural cache
+Eight tasks; WM-LSTMs with four memories, a plain LSTM, the same with a neural cache
 that nothing learned, and a small Transformer, all as large. `--full` has all other
 tasks and policies too, and `--quick` only shows that it runs. Each is trained at three
 learning rates with the first seed and at its best rate with two more; all runs are kept
