@@ -192,7 +192,7 @@ def zoology(length: int, num_pairs: int, slots: int) -> Challenge:
         length=length,
         filled=True,
     )
-    return recall(task, slots, num_steps=4000, batch_size=64, eval_batch_size=64)
+    return recall(task, slots, num_steps=4000, batch_size=64)
 
 
 def tracking(name: str) -> Challenge:
