@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from wmlstm_jax.training.config import OptimizerConfig
+from wmlstm_jax.training.optimizer_config import OptimizerConfig
 
 _NOT_DECAYED = ("bias", "scale", "memory")
 

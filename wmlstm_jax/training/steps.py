@@ -16,9 +16,9 @@ from wmlstm_jax.metrics import (
     count_memory,
 )
 from wmlstm_jax.models import ModelConfig
-from wmlstm_jax.training.config import OptimizerConfig
 from wmlstm_jax.training.losses import LanguageLoss, mean_nats
 from wmlstm_jax.training.objectives import Batch, Objective
+from wmlstm_jax.training.optimizer_config import OptimizerConfig
 from wmlstm_jax.training.sharding import (
     gather,
     replicated,
