@@ -80,9 +80,10 @@ def babi(pairs, tmp_path_factory):
     return replace(with_data(pairs, **changes), encoder=alone)
 
 
-def test_a_stream_scores_what_its_turns_score_by_themselves(babi):
+@pytest.mark.parametrize("hear", [True, False])
+def test_a_stream_scores_what_its_turns_score_by_themselves(babi, hear):
     """In training all targets of a stream at once, in asking one after another."""
-    run = build(babi)
+    run = build(replace(babi, task="question_answering", hear_targets=hear))
     params = run.first_state().params
     found = Evaluator(run, "validation")(params)
     model, nats, tokens = nnx.merge(run.graph, params), 0.0, 0
