@@ -39,11 +39,10 @@ TOKENS = np.concatenate([np.full((2, 1), START), TARGET[:, :-1]], axis=1)
 
 
 def make(name="both ways", seed=0):
-    if name == "single stream":
-        return SingleStream(STREAM, VOCAB, unknown=UNKNOWN, rngs=nnx.Rngs(seed))
-    if name == "unheard":
+    if name in ("single stream", "unheard"):
+        options = {"unheard": START} if name == "unheard" else {}
         return SingleStream(
-            STREAM, VOCAB, unknown=UNKNOWN, unheard=START, rngs=nnx.Rngs(seed)
+            STREAM, VOCAB, unknown=UNKNOWN, **options, rngs=nnx.Rngs(seed)
         )
     return Seq2Seq(CONFIGS[name], VOCAB, unknown=UNKNOWN, rngs=nnx.Rngs(seed))
 

@@ -75,20 +75,26 @@ def wins(best: Best, ways: list[str]) -> dict[str, list[str]]:
 
 def draw_lengths(best: Best, path: Path) -> None:
     """Accuracy against the tests of each challenge, which go from short to long."""
-    columns = min(4, len(best))
-    rows = -(-len(best) // columns)
-    figure = Figure(figsize=(4 * columns, 3 * rows + 0.6), layout="constrained")
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    figure, panels = _make_panels(len(best))
     styles = _styles(best)
-    for axes, (name, runs) in zip(grid, best.items(), strict=False):
+    for axes, (name, runs) in zip(panels, best.items(), strict=True):
         for model, each in runs.items():
             tests = list(each[0].tests)
             axes.plot(tests, [mean_of(each, t) for t in tests], **styles[model])
         axes.set(title=name, ylim=(0, 1.05), ylabel="accuracy")
         axes.grid(alpha=0.3)
-    for unused in grid[len(best) :]:
+    _save(figure, path)
+
+
+def _make_panels(count: int) -> tuple[Figure, list[Any]]:
+    """A figure with so many axes, up to four side by side."""
+    columns = min(4, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4 * columns, 3.1 * rows + 0.6), layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in grid[count:]:
         unused.set_visible(False)
-    _finish(figure, path)
+    return figure, grid[:count]
 
 
 def _styles(best: Best) -> dict[str, dict[str, Any]]:
@@ -107,7 +113,7 @@ def _styles(best: Best) -> dict[str, dict[str, Any]]:
     }
 
 
-def _finish(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     """One legend of all that is drawn anywhere; then the file."""
     found = {
         label: handle
@@ -124,7 +130,7 @@ def draw_retention(best: Best, path: Path) -> bool:
     Returns:
       False, and no picture, where no challenge has it.
     """
-    panels, styles = [], _styles(best)
+    shown, styles = [], _styles(best)
     for name, runs in best.items():
         tallies = {
             model: retention.merge([run.kept for run in each])
@@ -132,23 +138,18 @@ def draw_retention(best: Best, path: Path) -> bool:
             if each[0].kept
         }
         # What is never told anew has nothing to show for it.
-        panels += [
+        shown += [
             (name, kind, tallies)
             for kind in retention.KINDS
             if any(len(counts[kind]) > 1 for counts in tallies.values())
         ]
-    if not panels:
+    if not shown:
         return False
-    columns = min(4, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4 * columns, 3.2 * rows + 0.6), layout="constrained")
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes, (name, kind, tallies) in zip(grid, panels, strict=False):
+    figure, panels = _make_panels(len(shown))
+    for axes, (name, kind, tallies) in zip(panels, shown, strict=True):
         retention.draw(axes, kind, tallies, styles)
         axes.set_title(name)
-    for unused in grid[len(panels) :]:
-        unused.set_visible(False)
-    _finish(figure, path)
+    _save(figure, path)
     return True
 
 
