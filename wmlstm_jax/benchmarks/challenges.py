@@ -192,7 +192,7 @@ def zoology(length: int, num_pairs: int, slots: int) -> Challenge:
         length=length,
         filled=True,
     )
-    return recall(task, slots, num_steps=4000, batch_size=64)
+    return recall(task, slots, num_steps=2000, batch_size=64)
 
 
 def tracking(name: str) -> Challenge:
@@ -201,9 +201,10 @@ def tracking(name: str) -> Challenge:
     return sized(group(name), (1, 64), tests, 16, False, target=NEVER)
 
 
-def chomsky(kind) -> Challenge:
+def chomsky(kind, num_steps: int = 3000) -> Challenge:
     """A task of Delétang et al. 2023: trained to 40, tested on 41 to 500."""
-    return sized(kind, (1, 40), [(41, 500)], 96, True, num_steps=3000, target=NEVER)
+    course = {"num_steps": num_steps, "target": NEVER}
+    return sized(kind, (1, 40), [(41, 500)], 96, True, **course)
 
 
 REST = {
@@ -230,7 +231,7 @@ REST = {
     "duplicate string": chomsky(DuplicateString),
     "missing duplicate": chomsky(MissingDuplicate),
     "odds first": chomsky(OddsFirst),
-    "binary addition": chomsky(BinaryAddition),
+    "binary addition": chomsky(BinaryAddition, 12_000),
     "binary multiplication": chomsky(BinaryMultiplication),
     "compute sqrt": chomsky(ComputeSqrt),
     "bucket sort": chomsky(BucketSort),
