@@ -59,6 +59,24 @@ def test_more_devices_hold_less_each(plans):
     assert plans["fsdp"].flops * 4 == plans["one"].flops
 
 
+def sent(planned, mesh, window):
+    data = replace(planned.data, window=window, batch_size=8)
+    return make_plan(replace(planned, mesh=mesh, data=data), 256).sent
+
+
+def test_no_activation_is_sent_between_rows(planned):
+    mesh = MeshConfig(2, 2)
+    assert sent(planned, mesh, 8) == sent(planned, mesh, 24)
+
+
+def test_heads_send_what_goes_into_a_layer_and_out(planned):
+    model = replace(planned.model, num_layers=2, mlp_dim=128)
+    planned = replace(planned, model=model)
+    mesh = MeshConfig(1, 1, 4)
+    more = sent(planned, mesh, 24) - sent(planned, mesh, 8)
+    assert more < 4 * model.num_layers * (8 * 16 * model.embed_dim * 4)
+
+
 def test_operations(config):
     model = replace(
         config.model, num_layers=3, num_heads=4, num_slots=5, key_dim=6, value_dim=7

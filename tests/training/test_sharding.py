@@ -17,6 +17,7 @@ from wmlstm_jax.training.sharding import (
     bytes_per_device,
     make_mesh,
     put_batch,
+    rows_of,
     rows_of_host,
     spec_of,
 )
@@ -222,3 +223,16 @@ def test_what_is_sent_is_read_from_a_program():
         Collective("all-to-all", 5, False),
         Collective("collective-permute", 12, True),
     ]
+
+
+def test_tokens_are_spread_over_all_devices_that_their_rows_divide_by():
+    mesh = make_mesh(MeshConfig(2, 1, 4), 8)
+    rows = rows_of(mesh, 8)
+    assert rows is not None
+    assert rows.given.shard_shape((8, 3, 16)) == (4, 3, 16)
+    assert rows.made.shard_shape((8, 3, 16)) == (4, 3, 4)
+    assert rows.elsewhere.shard_shape((8, 3, 16)) == (1, 3, 16)
+    fewer = rows_of(mesh, 4)
+    assert fewer is not None
+    assert fewer.elsewhere.shard_shape((4, 3, 16)) == (2, 3, 16)
+    assert rows_of(make_mesh(MeshConfig(2, 4), 8), 8) is None

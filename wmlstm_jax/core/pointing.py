@@ -140,9 +140,7 @@ def pointer_parts(
         total = params["bias"][to] + projected.get(to, 0)
         for origin, state in states.items():
             if to in params[origin]:
-                rows = state.reshape(-1, state.shape[-1])
-                part = project_groups(config, rows, params[origin][to])
-                total = total + part.reshape(*state.shape[:2], *part.shape[1:])
+                total = total + project_groups(config, state, params[origin][to])
         parts[to] = jnp.broadcast_to(total, (*hidden.shape[:2], *total.shape[-2:]))
     return parts
 

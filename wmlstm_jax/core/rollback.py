@@ -193,9 +193,7 @@ def weight_gradients(config, kernels, reset, outputs, d_parts) -> Kernels:
     """The gradients of the large weights: one product each over all steps."""
 
     def over_steps(left, kernel, cotangent):
-        rows = left.reshape(-1, left.shape[-1])
-        cotangent = cotangent.reshape(-1, *cotangent.shape[2:])
-        project = functools.partial(project_groups, config, rows)
+        project = functools.partial(project_groups, config, left)
         return jax.vjp(project, kernel)[1](cotangent)[0]
 
     first, hiddens, seen = outputs

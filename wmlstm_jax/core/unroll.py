@@ -204,8 +204,7 @@ def _compiled(
     ys = emitted.hidden
     if emitted.seen is not None:
         kernel = params["read"]["output"]
-        seen = emitted.seen.reshape(-1, emitted.seen.shape[-1])
-        ys = ys + project_groups(config, seen, kernel).reshape(ys.shape)
+        ys = ys + project_groups(config, emitted.seen, kernel).reshape(ys.shape)
     ys = jnp.where(valid[..., None], ys, 0)
     pointed, coverage = None, carry.coverage
     if in_loop is not None:

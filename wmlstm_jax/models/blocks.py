@@ -8,6 +8,11 @@ from flax import nnx
 
 from wmlstm_jax.core import Carry, Outputs, Source
 from wmlstm_jax.models.config import ModelConfig
+from wmlstm_jax.models.placement import (
+    by_token,
+    into_recurrence,
+    out_of_recurrence,
+)
 from wmlstm_jax.nn import WMLSTM
 
 Array = jax.Array
@@ -101,10 +106,10 @@ class Block(nnx.Module):
           The carry after, `[B, T, D]`, and with `targets` or `trace` what the
           recurrence said beside its hidden outputs.
         """
-        config = self.config
+        config, xs = self.config, by_token(xs)
         read_mask = self._read_mask(xs.shape[0], rng, reading)
         carry, outputs = self.recurrence(
-            self.norm(xs),
+            into_recurrence(self.norm(xs)),
             carry,
             valid=valid,
             reset=reset,
@@ -116,11 +121,11 @@ class Block(nnx.Module):
             trace=trace,
         )
         if isinstance(outputs, Outputs):
-            beside, ys = outputs, outputs.hidden
+            beside, ys = jax.tree.map(into_recurrence, outputs), outputs.hidden
         else:
             beside, ys = None, outputs
         ys = ys if self.project is None else self.project(ys)
-        xs = xs + drop(ys, config.dropout, rng, 0)
+        xs = xs + drop(out_of_recurrence(ys), config.dropout, rng, 0)
         if self.mlp is not None:
             xs = xs + drop(self.mlp(xs), config.dropout, rng, 1)
         return carry, xs, beside

@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from wmlstm_jax.data import pipeline
 from wmlstm_jax.models import ModelConfig
+from wmlstm_jax.models.placement import Rows
 from wmlstm_jax.training.config import MeshConfig
 from wmlstm_jax.training.state import TrainState
 
@@ -136,6 +137,18 @@ def shard_of_carry(carry: Any, mesh: Mesh) -> Any:
         return NamedSharding(mesh, P(*axes))
 
     return jax.tree.map(place, carry)
+
+
+def rows_of(mesh: Mesh, batch_size: int) -> Rows | None:
+    """Where a model computes with its rows; None where the `model` axis is 1.
+
+    Outside of the recurrence they are spread over all devices, if they divide by them.
+    """
+    if mesh.shape["model"] == 1:
+        return None
+    axes = ROWS if batch_size % mesh.size else AXES
+    made = NamedSharding(mesh, P(ROWS, None, "model"))
+    return Rows(over_rows(mesh), made, NamedSharding(mesh, P(axes)))
 
 
 def over_rows(mesh: Mesh) -> NamedSharding:

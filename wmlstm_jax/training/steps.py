@@ -16,12 +16,14 @@ from wmlstm_jax.metrics import (
     count_memory,
 )
 from wmlstm_jax.models import ModelConfig
+from wmlstm_jax.models.placement import placed
 from wmlstm_jax.training.losses import LanguageLoss, mean_nats
 from wmlstm_jax.training.objectives import Batch, Objective
 from wmlstm_jax.training.optimizer_config import OptimizerConfig
 from wmlstm_jax.training.sharding import (
     gather,
     replicated,
+    rows_of,
     shard_of,
     shard_of_carry,
 )
@@ -61,10 +63,10 @@ def make_train_step(
       loss: what is minimised; the nats of the mixture are what is reported.
       settings: in how many parts a batch is computed, and what is averaged.
     """
+    predict = _predict_on(mesh, objective, graph)
 
     def loss_fn(params, carry, batch, rng, count):
-        model = nnx.merge(graph, gather(params, mesh))
-        carry, said = objective.predict(model, carry, batch, rng)
+        carry, said = predict(params, carry, batch, rng)
         minimised = loss(said, batch["valid"], count)
         return minimised, (mean_nats(said.log_probs, batch["valid"], count), carry)
 
@@ -98,6 +100,17 @@ def make_train_step(
 
     out = (shard_of(state, mesh), replicated(mesh))
     return jax.jit(step, donate_argnums=0, out_shardings=out)
+
+
+def _predict_on(mesh: Mesh, objective: Objective, graph: nnx.GraphDef) -> Callable:
+    """`objective.predict` of spread parameters in the place of a model."""
+
+    def predict(params, carry, batch, *more, **options):
+        model = nnx.merge(graph, gather(params, mesh))
+        with placed(rows_of(mesh, len(batch["valid"]))):
+            return objective.predict(model, carry, batch, *more, **options)
+
+    return predict
 
 
 def accumulated(value_and_grad: Callable, parts: int) -> Callable:
@@ -153,10 +166,10 @@ def make_eval_step(
       byte_counts: `[V]` int32, bytes per token.
       mesh: from `make_mesh`.
     """
+    predict = _predict_on(mesh, objective, graph)
 
     def step(params, carry, batch):
-        model = nnx.merge(graph, gather(params, mesh))
-        carry, said = objective.predict(model, carry, batch)
+        carry, said = predict(params, carry, batch)
         # A word outside the vocabulary would be scored as itself where it can be copied
         # and as any unknown word where it cannot: it is not scored.
         known = batch["targets"] < len(byte_counts)
@@ -184,10 +197,10 @@ def make_memory_step(
       Of parameters, carry and batch the counts, or None where nothing can be traced.
     """
     last = model.num_layers - 1
+    predict = _predict_on(mesh, objective, graph)
 
     def step(params, carry, batch):
-        whole = nnx.merge(graph, gather(params, mesh))
-        _, said = objective.predict(whole, carry, batch, trace=last)
+        _, said = predict(params, carry, batch, trace=last)
         if said.trace is None:
             return None
         valid, share = batch["valid"].T, said.copy_share
