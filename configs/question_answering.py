@@ -49,6 +49,17 @@ def get_config(mode: str = "") -> ConfigDict:
         config.data.source = "babi"
         config.data.vocab_size = 0
         config.data.max_source = 0
+        # A story and its questions are one stream, and no answer gives away a later one
+        # (the protocol of Graves et al. 2016).
+        config.encoder.num_layers = 0
+        config.hear_targets = False
+        # Stories have 25 to 800 words.
+        config.data.num_buckets = 8
+        # Who is where is told anew again and again: the last word counts.
+        model.policy = "matrix"
+        model.copy = False
+        model.num_layers = 2
+        model.key_dim = model.value_dim = 32
         model.dropout = 0.1
         config.search.size = 1
         config.search.max_length = 8

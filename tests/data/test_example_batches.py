@@ -1,8 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wmlstm_jax.data import example_batches
 from wmlstm_jax.data.example_batches import (
     ExampleBatches,
     fill_pairs,
@@ -43,6 +46,29 @@ def test_every_example_has_a_bucket_that_holds_it(lengths, num_buckets):
     for size, members in buckets:
         longest = np.array([lengths[i] for i in members]).max(axis=0)
         assert size == tuple(-(-longest // 4) * 4)
+
+
+def padded(buckets):
+    return sum(len(bucket.members) * sum(bucket.lengths) for bucket in buckets)
+
+
+@given(sizes, st.integers(1, 4))
+def test_no_other_cut_has_less_padding(lengths, num_buckets):
+    found = padded(plan_buckets(np.array(lengths), num_buckets))
+    longer = sorted([-(-n // 4) * 4 for n in each] for each in lengths)
+    firsts = [i for i in range(1, len(longer)) if longer[i][0] != longer[i - 1][0]]
+    for number in range(num_buckets):
+        for cuts in itertools.combinations(firsts, number):
+            parts = itertools.pairwise([0, *cuts, len(longer)])
+            cost = sum((j - i) * np.max(longer[i:j], axis=0).sum() for i, j in parts)
+            assert found <= cost
+
+
+def test_many_lengths_are_cut_too(monkeypatch):
+    lengths = np.arange(4, 404, 4)[:, None]
+    best = padded(plan_buckets(lengths, 4))
+    monkeypatch.setattr(example_batches, "_PLACES", 10)
+    assert best <= padded(plan_buckets(lengths, 4)) < 1.1 * best
 
 
 def test_examples_of_one_length_share_a_bucket():

@@ -16,6 +16,8 @@ from wmlstm_jax.data.turns import Stream
 
 Fill = Callable[[np.ndarray, tuple[int, ...]], Batch]
 """From the numbers of examples, -1 for none, and lengths to fill up to."""
+_PLACES = 512
+"""Where examples are cut into buckets at most."""
 
 
 class Bucket(NamedTuple):
@@ -28,7 +30,7 @@ class Bucket(NamedTuple):
 def plan_buckets(
     lengths: np.ndarray, num_buckets: int, multiple: int = 4
 ) -> list[Bucket]:
-    """Cuts the examples, by length, into buckets of about as many.
+    """Cuts the examples, by their first length, where that leaves the least padding.
 
     Args:
       lengths: `[n, d]` int, of each example in every way that it has one.
@@ -45,14 +47,44 @@ def plan_buckets(
         )
     longer = np.maximum(-(-lengths // multiple) * multiple, multiple)
     order = np.lexsort((np.arange(len(lengths)), *longer.T[::-1]))
-    found: dict[tuple[int, ...], list[np.ndarray]] = {}
-    for members in np.array_split(order, min(num_buckets, len(lengths))):
-        size = tuple(map(int, longer[members].max(axis=0)))
-        found.setdefault(size, []).append(members)
     return [
-        Bucket(size, np.sort(np.concatenate(members)))
-        for size, members in found.items()
+        Bucket(tuple(map(int, longer[members].max(axis=0))), np.sort(members))
+        for members in np.split(order, _least_padding(longer[order], num_buckets))
     ]
+
+
+def _least_padding(lengths: np.ndarray, num_parts: int) -> list[int]:
+    """Where to cut sorted lengths into at most so many parts.
+
+    The sum over parts of `members * longest` is the least that there is; of more
+    different first lengths than `_PLACES`, some are kept together.
+
+    Args:
+      lengths: `[n, d]` int, sorted by the first.
+      num_parts: 1 or more.
+    """
+    places = np.flatnonzero(np.diff(lengths[:, 0])) + 1
+    places = places[:: -(-len(places) // _PLACES) or 1]
+    ends = np.array([0, *places, len(lengths)])
+    longest = np.maximum.reduceat(lengths, ends[:-1])  # [m, d], between two places
+    costs = np.full((len(longest), len(longest)), np.inf)
+    for first in range(len(longest)):
+        size = np.maximum.accumulate(longest[first:]).sum(1)
+        costs[first, first:] = size * (ends[first + 1 :] - ends[first])
+    # Of the least cost of everything up to a place, and where its last part begins.
+    least, begins = costs[0], [np.zeros(len(longest), int)]
+    for _ in range(min(num_parts, len(longest)) - 1):
+        # [begin, end]: what was before, and one part more.
+        more = np.concatenate([[0], least[:-1]])[:, None] + costs
+        begins.append(more.argmin(0))
+        least = more.min(0)
+    cuts, last = [], len(longest) - 1
+    for begin in reversed(begins):
+        if (first := int(begin[last])) == 0:
+            break
+        cuts.append(int(ends[first]))
+        last = first - 1
+    return cuts[::-1]
 
 
 def lengths_of(examples: Sequence[EncodedExample] | Sequence[Stream]) -> np.ndarray:
