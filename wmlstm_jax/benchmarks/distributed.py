@@ -1,7 +1,10 @@
 """Does a mesh compute what one device computes, what does it send, and how fast?
 
     python -m wmlstm_jax.benchmarks.distributed --config=configs/lm_large.py:smoke \
-        --config.model.num_blocks=8 --config.model.num_heads=8 --config.num_steps=100
+        --config.model.num_blocks=8 --config.model.num_heads=8 \
+        --config.model.dtype=float32 --config.model.embed_dim=64 \
+        --config.model.hidden_dim=64 --config.num_steps=200 --config.eval_every=200 \
+        --config.log_every=50 --out=runs/distributed
 
 Two updates on each mesh of eight virtual devices stand beside two on one device, and
 what the compiled update sends is counted. Then 1, 2 and 4 processes on loopback train
@@ -140,13 +143,19 @@ def _apart(one, other) -> float:
 
 
 def time_processes(count: int, workdir: Path) -> Timed:
-    """So many processes of one device, started with the flags of this one."""
+    """So many processes of one device, started with the flags of this one.
+
+    Raises:
+      RuntimeError: one of them failed; it has said why.
+    """
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     command = [sys.executable, "-m", "wmlstm_jax.benchmarks.distributed"]
     command += [*_config_flags(), f"--workdir={workdir}"]
     joined = ["--distributed", f"--coordinator=127.0.0.1:{port}"]
+    given = os.environ.get("XLA_FLAGS", "").split()
+    flags = " ".join(flag for flag in given if "device_count" not in flag)
     processes = [
         subprocess.Popen(
             [
@@ -155,7 +164,7 @@ def time_processes(count: int, workdir: Path) -> Timed:
                 f"--num_processes={count}",
                 f"--process_id={number}",
             ],
-            env=os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
             stdout=subprocess.DEVNULL,
         )
         for number in range(count)
