@@ -1,6 +1,9 @@
 """The equations that one step and a whole recurrence have in common."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +18,22 @@ SCORE_LIMIT = 8.0
 """A score is `L tanh(./L)`: salience may order slots, but never drown their content."""
 
 
+_apart: ContextVar[bool] = ContextVar("apart", default=False)
+
+
+@contextmanager
+def rows_apart(apart: bool) -> Iterator[None]:
+    """What is traced inside does not join the axes of steps and rows to multiply them.
+
+    Rows that are spread over devices would be gathered for that.
+    """
+    token = _apart.set(apart)
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+
+
 def project_groups(config: CellConfig, left: Array, kernel: Array) -> Array:
     """What belongs to the cell, `[..., G*in]`, by `[G, in, out]` to `[..., G, out]`."""
     groups, width, _ = kernel.shape
@@ -25,19 +44,18 @@ def project_groups(config: CellConfig, left: Array, kernel: Array) -> Array:
 
 
 def _multiply(config, left, kernel):
-    """The last axis by a kernel, or the last two by one for each group.
-
-    Steps and rows stay two axes: rows that are spread over devices would be gathered to
-    be joined with the steps. Of a product with both, XLA computes the gradient of the
-    kernel in half the time where the kernel was turned round behind a barrier.
-    """
-    groups = "g" * (kernel.ndim - 2)
-    kernel, inside = kernel.astype(config.dtype), f"{groups}io"
-    if left.ndim > kernel.ndim:
-        kernel = jax.lax.optimization_barrier(kernel.swapaxes(-1, -2))
-        inside = f"{groups}oi"
-    spec = f"...{groups}i,{inside}->...{groups}o"
-    return contract(spec, left, kernel, config.state_dtype)
+    """The last axis by a kernel, or the last two by one for each group."""
+    groups, kernel = "g" * (kernel.ndim - 2), kernel.astype(config.dtype)
+    lead, own = left.shape[: 1 - kernel.ndim], left.shape[1 - kernel.ndim :]
+    if _apart.get() and len(lead) > 1:
+        # XLA computes the gradient of a kernel that was turned round behind a barrier
+        # in less time; not in as little as where steps and rows are one axis.
+        turned = jax.lax.optimization_barrier(kernel.swapaxes(-1, -2))
+        spec = f"...{groups}i,{groups}oi->...{groups}o"
+        return contract(spec, left, turned, config.state_dtype)
+    spec = f"b{groups}i,{groups}io->b{groups}o"
+    product = contract(spec, left.reshape(-1, *own), kernel, config.state_dtype)
+    return product.reshape(*lead, *product.shape[1:])
 
 
 def project_turned(config: CellConfig, left: Array, turned: Array) -> Array:

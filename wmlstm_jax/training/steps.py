@@ -9,6 +9,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
+from wmlstm_jax.core.equations import rows_apart
 from wmlstm_jax.metrics import (
     Likelihood,
     MemoryCounts,
@@ -77,7 +78,8 @@ def make_train_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         rng = jax.random.fold_in(state.rng, state.step)
         count = batch["valid"].sum()
-        grads, nats, carry = gradient(state.params, state.carry, batch, rng, count)
+        with rows_apart(mesh.size > 1):
+            grads, nats, carry = gradient(state.params, state.carry, batch, rng, count)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(nats) & jnp.isfinite(norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -107,7 +109,8 @@ def _predict_on(mesh: Mesh, objective: Objective, graph: nnx.GraphDef) -> Callab
 
     def predict(params, carry, batch, *more, **options):
         model = nnx.merge(graph, gather(params, mesh))
-        with placed(rows_of(mesh, len(batch["valid"]))):
+        rows = rows_of(mesh, len(batch["valid"]))
+        with rows_apart(mesh.size > 1), placed(rows):
             return objective.predict(model, carry, batch, *more, **options)
 
     return predict
