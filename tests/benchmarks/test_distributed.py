@@ -29,6 +29,7 @@ def test_differences_are_relative_and_counts_by_kind():
     assert found.in_loops == 1
 
 
+@pytest.mark.long
 def test_a_mesh_is_measured_and_processes_are_timed(
     config, tmp_path, monkeypatch, capsys
 ):
