@@ -8,16 +8,19 @@ import pytest
 
 from tests.training.test_loop import journal, last_state
 from wmlstm_jax.training import loop, train
-from wmlstm_jax.training.steps import StepMetrics, make_train_step
+from wmlstm_jax.training.run import Run
+from wmlstm_jax.training.steps import StepMetrics
 
 
 @pytest.fixture
 def plant(monkeypatch):
     """Makes one step of the trainings to come do what a skipped update does."""
 
+    compile_step = Run.train_step
+
     def at(bad):
-        def make(*given):
-            step = make_train_step(*given)
+        def make(whole):
+            step = compile_step(whole)
 
             def run(state, batch):
                 if int(state.step) + 1 != bad:
@@ -27,7 +30,7 @@ def plant(monkeypatch):
 
             return run
 
-        monkeypatch.setattr(loop, "make_train_step", make)
+        monkeypatch.setattr(Run, "train_step", make)
 
     return at
 

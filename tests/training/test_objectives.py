@@ -15,10 +15,8 @@ from wmlstm_jax.models import Seq2Seq, SingleStream
 from wmlstm_jax.training import train
 from wmlstm_jax.training.checkpoints import Checkpoints
 from wmlstm_jax.training.datasets import ExampleData
-from wmlstm_jax.training.losses import LanguageLoss
 from wmlstm_jax.training.run import Evaluator, build
 from wmlstm_jax.training.sharding import put_batch
-from wmlstm_jax.training.steps import make_train_step
 from wmlstm_jax.training.trained import load
 
 
@@ -130,16 +128,7 @@ def test_coverage_is_trained_on(pairs):
     for weight in (0.0, 1e3):
         config = replace(pairs, encoder=replace(pairs.encoder, coverage=weight))
         run = build(config)
-        loss = LanguageLoss(config.vocab_share, config.encoder.coverage)
-        step = make_train_step(
-            run.objective,
-            run.graph,
-            run.optimizer,
-            run.mesh,
-            run.template,
-            loss,
-            config.optimizer,
-        )
+        step = run.train_step()
         rows = config.data.batch_size
         batch = put_batch(run.data.batches("train")[0], run.mesh, rows)
         _, found[weight] = step(run.first_state(), batch)

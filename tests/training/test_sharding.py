@@ -11,7 +11,6 @@ from jax.sharding import PartitionSpec as P
 from wmlstm_jax.models.config import DROPOUTS
 from wmlstm_jax.training.collectives import Collective, find_collectives
 from wmlstm_jax.training.config import MeshConfig
-from wmlstm_jax.training.losses import LanguageLoss
 from wmlstm_jax.training.run import build
 from wmlstm_jax.training.sharding import (
     bytes_per_device,
@@ -21,7 +20,6 @@ from wmlstm_jax.training.sharding import (
     rows_of_host,
     spec_of,
 )
-from wmlstm_jax.training.steps import make_train_step
 
 MESHES = {
     "data": MeshConfig(8),
@@ -41,23 +39,11 @@ def blocks(config):
     return replace(config, model=model)
 
 
-def compile_step(run):
-    return make_train_step(
-        run.objective,
-        run.graph,
-        run.optimizer,
-        run.mesh,
-        run.template,
-        LanguageLoss(run.config.vocab_share),
-        run.config.optimizer,
-    )
-
-
 def two_steps(config, mesh):
     """States after two updates and what they report, on the host; and the program."""
     run = build(config, mesh=mesh)
     state, rows = run.first_state(), config.data.batch_size
-    step, found = compile_step(run), []
+    step, found = run.train_step(), []
     data = run.data.batches("train")
     for number in range(2):
         batch = put_batch(data[number], run.mesh, rows)

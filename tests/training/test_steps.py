@@ -7,10 +7,8 @@ import optax
 import pytest
 
 from wmlstm_jax.training.config import MeshConfig
-from wmlstm_jax.training.losses import LanguageLoss
 from wmlstm_jax.training.run import Evaluator, build
 from wmlstm_jax.training.sharding import make_mesh, put_batch, shard_of
-from wmlstm_jax.training.steps import make_train_step
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +22,7 @@ def first_step(run, mesh, change=lambda state: state):
     before = jax.device_get(state._replace(rng=None))
     state = jax.device_put(state, shard_of(state, mesh))
     batch = put_batch(run.data.batches("train")[1], mesh, 8)
-    step = make_train_step(
-        run.objective,
-        run.graph,
-        run.optimizer,
-        mesh,
-        run.template,
-        LanguageLoss(run.config.vocab_share),
-        run.config.optimizer,
-    )
+    step = run._replace(mesh=mesh).train_step()
     state, metrics = step(state, batch)
     return before, jax.device_get(state._replace(rng=None)), jax.device_get(metrics)
 

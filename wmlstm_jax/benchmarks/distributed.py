@@ -36,12 +36,10 @@ from wmlstm_jax.training.command_line import (
 )
 from wmlstm_jax.training.config import MeshConfig, TrainConfig
 from wmlstm_jax.training.loop import train
-from wmlstm_jax.training.losses import LanguageLoss
 from wmlstm_jax.training.manifest import write_whole
 from wmlstm_jax.training.provenance import provenance
-from wmlstm_jax.training.run import Run, build
+from wmlstm_jax.training.run import build
 from wmlstm_jax.training.sharding import put_batch
-from wmlstm_jax.training.steps import make_train_step
 
 DEVICES = 8
 MESHES = {
@@ -88,7 +86,7 @@ class Timed(NamedTuple):
 def update(config: TrainConfig, mesh: MeshConfig) -> Updated:
     """The first updates of a run on a mesh."""
     run = build(config, mesh=mesh)
-    step, data = _compile(run), run.data.batches("train")
+    step, data = run.train_step(), run.data.batches("train")
     state = run.first_state()
     for number in range(UPDATES):
         batch = put_batch(data[number], run.mesh, config.data.batch_size)
@@ -99,18 +97,6 @@ def update(config: TrainConfig, mesh: MeshConfig) -> Updated:
         float(metrics.loss),
         float(metrics.grad_norm),
         find_collectives(program),
-    )
-
-
-def _compile(run: Run):
-    return make_train_step(
-        run.objective,
-        run.graph,
-        run.optimizer,
-        run.mesh,
-        run.template,
-        LanguageLoss(run.config.vocab_share, run.config.encoder.coverage),
-        run.config.optimizer,
     )
 
 

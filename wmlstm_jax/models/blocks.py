@@ -121,11 +121,14 @@ class Block(nnx.Module):
             trace=trace,
         )
         if isinstance(outputs, Outputs):
-            beside, ys = jax.tree.map(into_recurrence, outputs), outputs.hidden
+            # The trace leads with T, and the heads' own rows are in it.
+            placed = jax.tree.map(into_recurrence, outputs._replace(trace=None))
+            beside, ys = placed._replace(trace=outputs.trace), outputs.hidden
         else:
             beside, ys = None, outputs
+        ys = out_of_recurrence(ys)
         ys = ys if self.project is None else self.project(ys)
-        xs = xs + drop(out_of_recurrence(ys), config.dropout, rng, 0)
+        xs = xs + drop(ys, config.dropout, rng, 0)
         if self.mlp is not None:
             xs = xs + drop(self.mlp(xs), config.dropout, rng, 1)
         return carry, xs, beside

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from wmlstm_jax.metrics import Likelihood
 from wmlstm_jax.training.checkpoints import Checkpoints
 from wmlstm_jax.training.config import TrainConfig, to_settings
-from wmlstm_jax.training.losses import LanguageLoss
 from wmlstm_jax.training.manifest import write_whole
 from wmlstm_jax.training.progress import Journal, Progress
 from wmlstm_jax.training.provenance import provenance
@@ -22,7 +21,6 @@ from wmlstm_jax.training.state import TrainState
 from wmlstm_jax.training.steps import (
     StepMetrics,
     make_memory_step,
-    make_train_step,
 )
 from wmlstm_jax.training.stopping import Stopped, StopRequest
 from wmlstm_jax.training.workdirs import claim_workdir, locked
@@ -136,15 +134,7 @@ class _Training:
         run, config = self._run, self._run.config
         if not validated and self._start % config.eval_every == 0:
             yield state, False
-        train_step = make_train_step(
-            run.objective,
-            run.graph,
-            run.optimizer,
-            run.mesh,
-            run.template,
-            LanguageLoss(config.vocab_share, config.encoder.coverage),
-            config.optimizer,
-        )
+        train_step = run.train_step()
         pending = []
         data = run.batches("train", self._start, config.num_steps)
         for step, batch in enumerate(data, self._start + 1):

@@ -1,6 +1,6 @@
 """A run, built from its settings: everything that training and evaluation share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from wmlstm_jax.training.config import (
     parse_config,
 )
 from wmlstm_jax.training.datasets import Dataset, ExampleData, TextData
+from wmlstm_jax.training.losses import LanguageLoss
 from wmlstm_jax.training.objectives import (
     Batch,
     Objective,
@@ -36,7 +37,11 @@ from wmlstm_jax.training.sharding import (
     spread,
 )
 from wmlstm_jax.training.state import TrainState, init_state
-from wmlstm_jax.training.steps import make_eval_step
+from wmlstm_jax.training.steps import (
+    StepMetrics,
+    make_eval_step,
+    make_train_step,
+)
 
 
 class Run(NamedTuple):
@@ -88,6 +93,21 @@ class Run(NamedTuple):
         state = jax.jit(init)(jax.random.key(self.config.seed))
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.template)
         return jax.tree.map(spread, state, shardings)
+
+    def train_step(
+        self,
+    ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
+        """Compiles one update; see `make_train_step`."""
+        config = self.config
+        return make_train_step(
+            self.objective,
+            self.graph,
+            self.optimizer,
+            self.mesh,
+            self.template,
+            LanguageLoss(config.vocab_share, config.encoder.coverage),
+            config.optimizer,
+        )
 
     def empty_carry(self) -> Any:
         """What passes from batch to batch, before the first, over the devices."""
