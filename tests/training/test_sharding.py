@@ -20,7 +20,6 @@ from wmlstm_jax.training.sharding import (
     rows_of_host,
     spec_of,
 )
-from wmlstm_jax.training.steps import make_memory_step
 
 MESHES = {
     "data": MeshConfig(8),
@@ -223,18 +222,3 @@ def test_tokens_are_spread_over_all_devices_that_their_rows_divide_by():
     assert fewer is not None
     assert fewer.elsewhere.shard_shape((4, 3, 16)) == (2, 3, 16)
     assert rows_of(make_mesh(MeshConfig(2, 4), 8), 8) is None
-
-
-def test_widths_and_windows_need_not_divide_by_the_mesh(blocks):
-    """But for what is said to be spread: rows, heads and their units."""
-    model = replace(blocks.model, embed_dim=17, num_layers=1, copy=False)
-    config = replace(blocks, model=model, data=replace(blocks.data, window=33))
-    found = {}
-    for mesh in (MeshConfig(1), MeshConfig(2, 1, 2)):
-        run = build(config, mesh=mesh)
-        step = make_memory_step(run.objective, run.graph, model, run.mesh)
-        state, batch = run.first_state(), next(run.batches("train", 0))
-        counts = step(state.params, state.carry, batch)
-        assert counts is not None
-        found[mesh] = jax.device_get(counts)
-    chex.assert_trees_all_close(*found.values(), **CLOSE)
