@@ -9,6 +9,7 @@
 configs/question_answering.py          articles and questions, as SQuAD has them
 configs/question_answering.py:lstm     a plain LSTM of as many parameters, in one stream
 configs/question_answering.py:babi     stories and questions, as bAbI has them
+configs/question_answering.py:babi_lstm     the same by an LSTM of as many parameters
 configs/question_answering.py:gpu      the first, for a GPU
 configs/question_answering.py:smoke    two steps of a tiny model, lines said backwards
 """
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 
-MODES = ("", "lstm", "babi", "gpu", "smoke")
+MODES = ("", "lstm", "babi", "babi_lstm", "gpu", "smoke")
 
 
 def get_config(mode: str = "") -> ConfigDict:
@@ -45,7 +46,7 @@ def get_config(mode: str = "") -> ConfigDict:
     optimizer.learning_rate = 2e-3
     optimizer.warmup_steps = 200
     config.search.max_length = 30
-    if mode == "babi":
+    if mode in ("babi", "babi_lstm"):
         config.data.source = "babi"
         config.data.vocab_size = 0
         config.data.max_source = 0
@@ -63,6 +64,8 @@ def get_config(mode: str = "") -> ConfigDict:
         model.dropout = 0.1
         config.search.size = 1
         config.search.max_length = 8
+    if mode == "babi_lstm":
+        default.make_plain(config, 348)
     if mode == "lstm":
         # Nothing to look back at: what it knows of a source is in its state.
         config.encoder.num_layers = 0

@@ -54,6 +54,14 @@ def test_an_answer_is_said_and_then_it_ends(name):
     assert (found.lengths == 2).all() and found.ended.all()
 
 
+def test_the_mean_over_the_vocabulary_is_of_the_answer():
+    model, targets = make(), np.array([[3, END], [4, END]])
+    encoded = model.encode(SOURCE, VALID)
+    even = model.predict(encoded, targets, targets).log_even
+    np.testing.assert_allclose(even[:, 0], encoded.carries[0].mean(1), rtol=1e-6)
+    np.testing.assert_array_equal(even[:, 1], 0)
+
+
 def test_more_than_a_word_and_what_is_not_known_cannot_be_said():
     targets = np.array([[11, END], [3, 4]])
     said = np.asarray(log_probs(make(), SOURCE, VALID, targets))

@@ -238,6 +238,17 @@ def test_reading_can_be_disabled(text):
     np.testing.assert_array_equal(score(lstm, *text, reading=False), score(lstm, *text))
 
 
+@pytest.mark.parametrize("name", ["projected", "copying"])
+def test_the_mean_over_the_vocabulary_is_that_of_all_targets(name, text):
+    model, (tokens, targets) = make(name), text
+    model.output_bias[...] = jax.random.normal(jax.random.key(2), VOCAB)
+    carries = model.initialize_carry(BATCH)
+    predict = jax.jit(lambda targets: model.predict(tokens, targets, carries)[1])
+    every = [predict(jnp.full_like(targets, word)).log_vocab for word in range(VOCAB)]
+    wanted = np.mean(np.array(every, np.float64), axis=0)
+    np.testing.assert_allclose(predict(targets).log_even, wanted, rtol=1e-5)
+
+
 def test_the_copy_head_learns(text):
     model = make("copying")
     graph, params = nnx.split(model, nnx.Param)

@@ -63,20 +63,21 @@ def test_every_mode_parses(file):
 
 
 @pytest.mark.parametrize(
-    ("file", "vocab_size"),
+    ("file", "mode", "vocab_size"),
     [
-        (char_shakespeare, 65),
-        (word_ptb, 10_000),
-        (translation, 8_003),
-        (question_answering, 8_003),
-        (summarization, 8_003),
-        (dialogue, 8_003),
+        (char_shakespeare, "", 65),
+        (word_ptb, "", 10_000),
+        (translation, "", 8_003),
+        (question_answering, "", 8_003),
+        (question_answering, "babi", 190),
+        (summarization, "", 8_003),
+        (dialogue, "", 8_003),
     ],
 )
-def test_the_lstm_of_a_config_is_of_its_size(file, vocab_size):
+def test_the_lstm_of_a_config_is_of_its_size(file, mode, vocab_size):
     sizes = [
-        num_params(make_objective(parse_config(file.get_config(mode)), vocab_size))
-        for mode in ("", "lstm")
+        num_params(make_objective(parse_config(file.get_config(each)), vocab_size))
+        for each in (mode, f"{mode}_lstm".strip("_"))
     ]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
 
@@ -98,6 +99,7 @@ def test_the_lstm_of_a_config_is_of_its_size(file, vocab_size):
             r"config.model.read_modes\[1\] is 0.5; it must be of type str or int",
         ),
         ({"vocab_share": 1.5}, r"config.vocab_share is 1.5; it must be in \[0, 1\]"),
+        ({"label_smoothing": 1.0}, r"config.label_smoothing is 1.0; it must be in \[0"),
         ({"nonfinite": "rol_back"}, "config.nonfinite.*did you mean roll_back"),
         ({"unsaved": "goon"}, "config.unsaved.*did you mean go_on"),
         ({"num_steps": 0}, "config.num_steps is 0; it must be positive"),

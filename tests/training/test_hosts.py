@@ -129,7 +129,8 @@ def assert_near(workdir, alone):
 
 def test_two_processes_train_what_one_trains(by_two, alone):
     workdir, (first, second) = by_two
-    assert_near(workdir, alone)
+    # What two devices found is summed in one order only.
+    assert journal(workdir) == journal(alone)
     # One of them talks.
     said = [line for line in second.splitlines() if not line.startswith("[Gloo]")]
     assert "validation perplexity" in first and said == []

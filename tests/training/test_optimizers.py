@@ -3,6 +3,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -119,7 +120,8 @@ def test_the_loss_is_the_mean_over_what_is_valid():
 
 def test_the_vocabulary_has_its_share_of_the_loss():
     valid = jnp.array([[True, True, False]])
-    said = Prediction(jnp.array([[-1.0, -3.0, jnp.nan]]), -4 * jnp.ones((1, 3)), None)
+    alone = -4 * jnp.ones((1, 3))
+    said = Prediction(jnp.array([[-1.0, -3.0, jnp.nan]]), alone, None, alone)
     count = valid.sum()
     losses = [
         float(LanguageLoss(share)(said, valid, count)) for share in (0.0, 0.25, 1.0)
@@ -130,9 +132,29 @@ def test_the_vocabulary_has_its_share_of_the_loss():
 def test_what_is_pointed_at_again_is_added():
     valid = jnp.array([[True, True, False]])
     repeated = jnp.array([[0.0, 1.0, jnp.nan]])
-    said = Prediction(-2 * jnp.ones((1, 3)), -4 * jnp.ones((1, 3)), None, repeated)
+    alone = -4 * jnp.ones((1, 3))
+    said = Prediction(-2 * jnp.ones((1, 3)), alone, None, alone, repeated)
     count = valid.sum()
     losses = [
         float(LanguageLoss(0.0, weight)(said, valid, count)) for weight in (0.0, 2.0)
     ]
     assert losses == [2.0, 3.0]
+
+
+def test_smoothed_labels_are_the_cross_entropy_with_them():
+    """Where nothing is copied; a copy is no less than it was."""
+    logits = np.random.default_rng(0).normal(size=(1, 3, 5)).astype(np.float32)
+    every = np.array(jax.nn.log_softmax(logits))
+    targets, valid = np.array([[4, 0, 2]]), np.array([[True, True, False]])
+    chosen = np.take_along_axis(every, targets[..., None], axis=2)[..., 0]
+    chosen[~valid] = np.nan
+    said = Prediction(chosen, chosen, None, every.mean(-1))
+    wanted = optax.softmax_cross_entropy(
+        logits, optax.smooth_labels(np.eye(5)[targets], 0.1)
+    )
+    got = LanguageLoss(label_smoothing=0.1)(said, valid, valid.sum())
+    np.testing.assert_allclose(got, wanted[valid].mean(), rtol=1e-6)
+    copied = said._replace(log_probs=chosen / 2)
+    same = LanguageLoss(label_smoothing=0.1)(copied, valid, valid.sum())
+    less = np.float64(chosen[valid]).mean() / 2
+    np.testing.assert_allclose(same, got + less, rtol=1e-6)

@@ -111,8 +111,9 @@ class AnswerModel(ConditionalModel):
         first = jnp.where(targets[:, :1] < vocab_size, first, NEVER)
         later = jnp.where(targets[:, 1:] == self.end, 0.0, NEVER)
         log_probs = jnp.concatenate([first, later], axis=1)
+        even = log_probs.at[:, 0].set(answer.mean(1))
         nothing = jnp.zeros((*targets.shape, self.config.embed_dim), log_probs.dtype)
-        return Prediction(log_probs, log_probs, nothing)
+        return Prediction(log_probs, log_probs, nothing, even)
 
     def step_fn(self, sources: Any, num_words: int = 0) -> jax.tree_util.Partial:
         """See `ConditionalModel`."""

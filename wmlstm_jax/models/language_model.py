@@ -32,6 +32,7 @@ class Prediction(NamedTuple):
     log_vocab: Array  # [B, T]: of the output embedding alone, without the copy head;
     # of the unknown word where the vocabulary has not the target
     features: Array  # [B, T, D]: normalised; they meet the output embedding
+    log_even: Array  # [B, T]: the mean of `log_vocab` over the vocabulary
     repeated: Array | None = None  # [B, T]: the pointer's weight where it had been
     copy_share: Array | None = None  # [B, T]: of the mixture; None without a copy head
     trace: Trace | None = None  # of one layer, time-major, where it was asked for
@@ -127,15 +128,11 @@ class LanguageModel(nnx.Module):
             trace=trace,
         )
         traced = None if copied is None else copied.trace
-        dtype = self.config.dtype
-        log_vocab = target_log_prob(
-            features.astype(dtype),
-            self.embedding.embedding[...].astype(dtype),
-            self.output_bias[...],
-            self._known(targets),
-        )
+        log_vocab, log_even = self._log_prob(features, self._known(targets))
         if self.copy_gate is None:
-            return carries, Prediction(log_vocab, log_vocab, features, trace=traced)
+            return carries, Prediction(
+                log_vocab, log_vocab, features, log_even, trace=traced
+            )
         assert copied is not None
         assert copied.copy is not None and copied.copy_live is not None
         gate = self.copy_gate(features)[..., 0]
@@ -143,8 +140,23 @@ class LanguageModel(nnx.Module):
         log_probs = mix(said, copied.copy, copied.copy_live, gate)
         share = jnp.where(copied.copy_live, jax.nn.sigmoid(gate), 0)
         return carries, Prediction(
-            log_probs, log_vocab, features, copied.repeated, share, traced
+            log_probs, log_vocab, features, log_even, copied.repeated, share, traced
         )
+
+    def _log_prob(self, features: Array, targets: Array) -> tuple[Array, Array]:
+        """Of the targets, and its mean over the vocabulary.
+
+        All logits have one normaliser, so that the two differ as the logit of the
+        target and that of the mean embedding do.
+        """
+        dtype, bias = self.config.dtype, self.output_bias[...]
+        embedding = self.embedding.embedding[...]
+        log_prob = target_log_prob(
+            features.astype(dtype), embedding.astype(dtype), bias, targets
+        )
+        away = embedding.mean(0) - embedding[targets]
+        apart = (features * away).sum(-1) + bias.mean() - bias[targets]
+        return log_prob, log_prob + apart
 
     def embed(self, tokens: Array) -> Array:
         """Tokens `[...]` as vectors `[..., D]`."""

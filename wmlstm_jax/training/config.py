@@ -157,6 +157,7 @@ class TrainConfig:
       vocab_share: of the loss, in [0, 1]: the vocabulary alone, as if the model could
         not copy. Else what is easy to copy is not learned; one that does not copy has
         no difference between the two.
+      label_smoothing: in [0, 1): of the loss, that of saying all tokens alike.
       watch_memory: at every validation also reports what the memory did with a training
         batch, as `wmlstm_jax.metrics.MemoryCounts` counts it.
       nonfinite: what a loss or gradient that is not finite is answered with. "skip"
@@ -198,6 +199,7 @@ class TrainConfig:
     mesh: MeshConfig
     sample: SampleConfig
     hear_targets: bool = True
+    label_smoothing: float = 0.0
 
     def __post_init__(self):
         require_positive("config", self, ("num_steps", "log_every", "eval_every"))
@@ -211,6 +213,11 @@ class TrainConfig:
         if not 0 <= self.vocab_share <= 1:
             raise ValueError(
                 f"config.vocab_share is {self.vocab_share}; it must be in [0, 1]."
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"config.label_smoothing is {self.label_smoothing}; it must be in"
+                " [0, 1)."
             )
         streams = not self.encoder.num_layers and not self.encoder.readout
         if not self.hear_targets and not (streams and self.task == ANSWERING):

@@ -106,7 +106,7 @@ def make_plan(config: TrainConfig, vocab_size: int) -> Plan:
         optimizer,
         mesh,
         state,
-        LanguageLoss(config.vocab_share),
+        LanguageLoss(config.vocab_share, label_smoothing=config.label_smoothing),
         config.optimizer,
     )
     compiled = step.lower(state, batch).compile()

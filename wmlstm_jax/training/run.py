@@ -105,7 +105,9 @@ class Run(NamedTuple):
             self.optimizer,
             self.mesh,
             self.template,
-            LanguageLoss(config.vocab_share, config.encoder.coverage),
+            LanguageLoss(
+                config.vocab_share, config.encoder.coverage, config.label_smoothing
+            ),
             config.optimizer,
         )
 
