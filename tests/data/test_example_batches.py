@@ -55,10 +55,16 @@ def padded(buckets):
 @given(sizes, st.integers(1, 4))
 def test_no_other_cut_has_less_padding(lengths, num_buckets):
     found = padded(plan_buckets(np.array(lengths), num_buckets))
-    longer = sorted([-(-n // 4) * 4 for n in each] for each in lengths)
-    firsts = [i for i in range(1, len(longer)) if longer[i][0] != longer[i - 1][0]]
+    longer = [[-(-n // 4) * 4 for n in each] for each in lengths]
+    means = [np.mean(column) for column in zip(*longer, strict=True)]
+
+    def size(each):
+        return max(n / mean for n, mean in zip(each, means, strict=True))
+
+    longer.sort(key=size)
+    places = [i for i in range(1, len(longer)) if size(longer[i]) > size(longer[i - 1])]
     for number in range(num_buckets):
-        for cuts in itertools.combinations(firsts, number):
+        for cuts in itertools.combinations(places, number):
             parts = itertools.pairwise([0, *cuts, len(longer)])
             cost = sum((j - i) * np.max(longer[i:j], axis=0).sum() for i, j in parts)
             assert found <= cost
@@ -69,6 +75,15 @@ def test_many_lengths_are_cut_too(monkeypatch):
     best = padded(plan_buckets(lengths, 4))
     monkeypatch.setattr(example_batches, "_PLACES", 10)
     assert best <= padded(plan_buckets(lengths, 4)) < 1.1 * best
+
+
+def test_short_sources_are_not_filled_up_for_one_long_target():
+    lengths = [(4, 4)] * 20 + [(4, 40), (40, 4)] + [(40, 40)] * 20
+    buckets = plan_buckets(np.array(lengths), 2)
+    assert [(b.lengths, len(b.members)) for b in buckets] == [
+        ((4, 4), 20),
+        ((40, 40), 22),
+    ]
 
 
 def test_examples_of_one_length_share_a_bucket():

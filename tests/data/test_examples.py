@@ -120,6 +120,11 @@ JSONL = ("q",), "r"
         ("[" * 100_000, 1, "is no JSON"),
         ('["q", "r"]', 1, "is no JSON object"),
         ('{"q": "a", "x": "b"}', 1, "has no field 'r'; it has q, x"),
+        (
+            '{"q": "a", "x y": 1, "\\n": 2}',
+            1,
+            r"has no field 'r'; it has q, 'x y', '\n'",
+        ),
         ('{"q": "a", "r": 3}', 1, "has a field that is no text"),
         ('{"q": "a", "r": ["b", null]}', 1, "has a field that is no text"),
         ('{"q": " ", "r": "b"}', 1, "has an empty source"),
@@ -161,8 +166,8 @@ def test_a_bad_line_is_named_or_left_out(content, line, reason, tmp_path):
         (
             lambda path: read_table(path, ("from",), "to"),
             "a.csv",
-            "a,to\n1,2\n",
-            "a.csv has no column 'from'; it has a, to",
+            '"a\nb",to\n1,2\n',
+            r"a.csv has no column 'from'; it has 'a\\nb', to",
         ),
         (
             lambda path: read_table(path, ("from",), "to"),

@@ -1,6 +1,6 @@
 """Fuzzing of what reads examples, guided by the lines that an input reaches.
 
-    pip install atheris
+    pip install -e '.[fuzz]'
     python -m tests.fuzz.guided babi -max_total_time=600
 
 Inputs that reach new lines are changed further (libFuzzer, of which further flags are);

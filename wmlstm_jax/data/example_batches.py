@@ -30,7 +30,10 @@ class Bucket(NamedTuple):
 def plan_buckets(
     lengths: np.ndarray, num_buckets: int, multiple: int = 4
 ) -> list[Bucket]:
-    """Cuts the examples, by their first length, where that leaves the least padding.
+    """Cuts the examples, by how long they are, where that leaves the least padding.
+
+    How long one of several lengths is, is the largest of them over their means: a short
+    source with a long target does not lengthen the targets of other short sources.
 
     Args:
       lengths: `[n, d]` int, of each example in every way that it has one.
@@ -46,31 +49,34 @@ def plan_buckets(
             " least one of each."
         )
     longer = np.maximum(-(-lengths // multiple) * multiple, multiple)
-    order = np.lexsort((np.arange(len(lengths)), *longer.T[::-1]))
+    size = (longer / longer.mean(axis=0)).max(axis=1)
+    order = np.argsort(size, kind="stable")
+    cuts = _least_padding(longer[order], size[order], num_buckets)
     return [
         Bucket(tuple(map(int, longer[members].max(axis=0))), np.sort(members))
-        for members in np.split(order, _least_padding(longer[order], num_buckets))
+        for members in np.split(order, cuts)
     ]
 
 
-def _least_padding(lengths: np.ndarray, num_parts: int) -> list[int]:
-    """Where to cut sorted lengths into at most so many parts.
+def _least_padding(lengths: np.ndarray, size: np.ndarray, num_parts: int) -> list[int]:
+    """Where to cut sorted examples into at most so many parts, between two sizes.
 
     The sum over parts of `members * longest` is the least that there is; of more
-    different first lengths than `_PLACES`, some are kept together.
+    different sizes than `_PLACES`, some are kept together.
 
     Args:
-      lengths: `[n, d]` int, sorted by the first.
+      lengths: `[n, d]` int.
+      size: `[n]` float, ascending.
       num_parts: 1 or more.
     """
-    places = np.flatnonzero(np.diff(lengths[:, 0])) + 1
+    places = np.flatnonzero(np.diff(size)) + 1
     places = places[:: -(-len(places) // _PLACES) or 1]
     ends = np.array([0, *places, len(lengths)])
     longest = np.maximum.reduceat(lengths, ends[:-1])  # [m, d], between two places
     costs = np.full((len(longest), len(longest)), np.inf)
     for first in range(len(longest)):
-        size = np.maximum.accumulate(longest[first:]).sum(1)
-        costs[first, first:] = size * (ends[first + 1 :] - ends[first])
+        longer = np.maximum.accumulate(longest[first:]).sum(1)
+        costs[first, first:] = longer * (ends[first + 1 :] - ends[first])
     # Of the least cost of everything up to a place, and where its last part begins.
     least, begins = costs[0], [np.zeros(len(longest), int)]
     for _ in range(min(num_parts, len(longest)) - 1):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from wmlstm_jax.data.refusals import listed
 from wmlstm_jax.data.text_files import lines_of, matching_files, read_text
 
 
@@ -184,7 +185,7 @@ def read_table(
             wanted = (*source_fields, target_field, *filter(None, [kind_field]))
             if missing := [field for field in wanted if field not in header]:
                 raise ValueError(
-                    f"{file} has no column {missing[0]!r}; it has {', '.join(header)}."
+                    f"{file} has no column {missing[0]!r}; it has {listed(header)}."
                 )
             for row in rows:
                 where = f"{file}, line {rows.line_num}"
@@ -209,7 +210,7 @@ def _from_record(record, source_fields, target_field, kind_field, where):
         return BadExample(where, "is no JSON object")
     for field in (*source_fields, target_field, *filter(None, [kind_field])):
         if field not in record:
-            names = ", ".join(map(str, record)) or "none"
+            names = listed(map(str, record)) or "none"
             return BadExample(where, f"has no field {field!r}; it has {names}")
     source = tuple(record[field] for field in source_fields)
     targets = record[target_field]

@@ -1,6 +1,7 @@
 """Sentences with which more than one module refuses."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -16,6 +17,12 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     """The one of `names` that `name` was probably meant to be, if any is near."""
     close = difflib.get_close_matches(name, list(names), n=1)
     return close[0] if close else None
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names that come from outside, in one line that shows where each begins."""
+    plain = re.compile(r"[\w.-]+")
+    return ", ".join(n if plain.fullmatch(n) else repr(n) for n in names)
 
 
 def damaged(what: str) -> ValueError:
