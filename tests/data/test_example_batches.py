@@ -56,10 +56,11 @@ def padded(buckets):
 def test_no_other_cut_has_less_padding(lengths, num_buckets):
     found = padded(plan_buckets(np.array(lengths), num_buckets))
     longer = [[-(-n // 4) * 4 for n in each] for each in lengths]
-    means = [np.mean(column) for column in zip(*longer, strict=True)]
+    ways = [(min(way), np.mean(way)) for way in zip(*longer, strict=True)]
 
     def size(each):
-        return max(n / mean for n, mean in zip(each, means, strict=True))
+        of_all = zip(each, ways, strict=True)
+        return max((n - low) / (mean - low or 1) for n, (low, mean) in of_all)
 
     longer.sort(key=size)
     places = [i for i in range(1, len(longer)) if size(longer[i]) > size(longer[i - 1])]
@@ -84,6 +85,11 @@ def test_short_sources_are_not_filled_up_for_one_long_target():
         ((4, 4), 20),
         ((40, 40), 22),
     ]
+
+
+def test_what_is_of_one_length_does_not_count():
+    lengths = np.stack([np.arange(4, 44, 4), np.full(10, 4)], axis=1)
+    assert len(plan_buckets(lengths, 10)) == 10
 
 
 def test_examples_of_one_length_share_a_bucket():

@@ -32,8 +32,9 @@ def plan_buckets(
 ) -> list[Bucket]:
     """Cuts the examples, by how long they are, where that leaves the least padding.
 
-    How long one of several lengths is, is the largest of them over their means: a short
-    source with a long target does not lengthen the targets of other short sources.
+    Of several lengths that one counts which is furthest above the shortest there is,
+    seen from the mean: a short source with a long target does not lengthen the targets
+    of other short sources.
 
     Args:
       lengths: `[n, d]` int, of each example in every way that it has one.
@@ -49,7 +50,8 @@ def plan_buckets(
             " least one of each."
         )
     longer = np.maximum(-(-lengths // multiple) * multiple, multiple)
-    size = (longer / longer.mean(axis=0)).max(axis=1)
+    above = longer - longer.min(axis=0)
+    size = (above / np.maximum(above.mean(axis=0), 1e-9)).max(axis=1)
     order = np.argsort(size, kind="stable")
     cuts = _least_padding(longer[order], size[order], num_buckets)
     return [
