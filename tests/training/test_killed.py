@@ -35,7 +35,11 @@ def start(config, workdir):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=300)
+    try:
+        # 1,500 steps with a checkpoint after every second one take minutes.
+        out, err = process.communicate(timeout=1200)
+    finally:
+        process.kill()
     assert process.returncode == 0, err
     return out
 
