@@ -4,6 +4,7 @@ import re
 import shutil
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter
 
+from wmlstm_jax.benchmarks.soak import COMPILED
 from wmlstm_jax.training import loop, train
 from wmlstm_jax.training.checkpoints import Checkpoints
 from wmlstm_jax.training.command_line import run_script
@@ -77,6 +79,26 @@ def test_four_steps_equal_two_and_two_resumed(
     assert losses[0] == losses[1]
     assert len(list((workdir / "tensorboard").iterdir())) == 2
     assert_shown(workdir)
+
+
+def test_nothing_is_compiled_after_the_second_checkpoint(config, tmp_path, monkeypatch):
+    save, compiled, counted = Checkpoints.save, [], []
+
+    def count(event, *_, **__):
+        compiled.append(event == COMPILED)
+
+    def look(self, *args):
+        save(self, *args)
+        counted.append(sum(compiled))
+
+    monkeypatch.setattr(Checkpoints, "save", look)
+    jax.monitoring.register_event_duration_secs_listener(count)
+    try:
+        train(replace(config, num_steps=5, eval_every=1), tmp_path)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(count)
+    assert len(counted) == 5
+    assert counted[1] == counted[-1] > 0
 
 
 def test_the_journal_has_every_report(trained):

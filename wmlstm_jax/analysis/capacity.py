@@ -77,7 +77,7 @@ def evaluate(trained: Trained, num_slots: int) -> Point:
     validation = validate(trained.params)
     seconds = time.perf_counter() - began
     rows = config.data.batch_size
-    state = sum(leaf.nbytes for leaf in jax.tree.leaves(run.empty_carry()))
+    state = sum(leaf.nbytes for leaf in jax.tree.leaves(run.carry_init()()))
     speed = float(validation.tokens) / seconds
     return Point(num_slots, validation, speed, state // rows)
 

@@ -111,8 +111,8 @@ class Run(NamedTuple):
             config.optimizer,
         )
 
-    def empty_carry(self) -> Any:
-        """What passes from batch to batch, before the first, over the devices."""
+    def carry_init(self) -> Callable[[], Any]:
+        """Compiles what makes the carry before the first batch, over the devices."""
         model = nnx.merge(self.graph, self.template.params)
         rows = self.config.data.batch_size
 
@@ -120,7 +120,7 @@ class Run(NamedTuple):
             return self.objective.initialize_carry(model, rows)
 
         places = shard_of_carry(jax.eval_shape(init), self.mesh)
-        return jax.jit(init, out_shardings=places)()
+        return jax.jit(init, out_shardings=places)
 
     def batches(
         self, split: str, start: int, stop: int | None = None
@@ -223,12 +223,13 @@ class Evaluator:
 
     def __init__(self, run: Run, split: str):
         self._run, self._split = run, split
+        self._empty = run.carry_init()
         byte_counts = jnp.asarray(run.data.byte_counts())
         self._step = make_eval_step(run.objective, run.graph, byte_counts, run.mesh)
 
     def __call__(self, params: dict) -> Likelihood:
         """The counts of the whole split."""
-        carry, total = self._run.empty_carry(), Likelihood(0.0, 0, 0)
+        carry, total = self._empty(), Likelihood(0.0, 0, 0)
         counted = []
         for batch in self._run.batches(self._split, 0):
             carry, counts = self._step(params, carry, batch)
