@@ -90,6 +90,7 @@ def test_the_lstm_of_a_config_is_of_its_size(file, mode, vocab_size):
             "config.model has no field num_slot; did you mean num_",
         ),
         ({"zzz": 3}, "config has no field zzz; it has task, seed,"),
+        ({"\n": 3}, r"config has no field '\\n'; it has task, seed,"),
         ({"model": 3}, "config.model is 3; it must hold embed_dim"),
         ({"num_steps": "3"}, "config.num_steps is '3'; it must be of type int"),
         ({"num_steps": True}, "config.num_steps is True; it must be of type int"),

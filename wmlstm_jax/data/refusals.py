@@ -19,10 +19,14 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
+def shown(name: str) -> str:
+    """A name that comes from outside, in one line that shows where it begins."""
+    return name if re.fullmatch(r"[\w.-]+", name) else repr(name)
+
+
 def listed(names: Iterable[str]) -> str:
-    """Names that come from outside, in one line that shows where each begins."""
-    plain = re.compile(r"[\w.-]+")
-    return ", ".join(n if plain.fullmatch(n) else repr(n) for n in names)
+    """Several of them."""
+    return ", ".join(map(shown, names))
 
 
 def damaged(what: str) -> ValueError:

@@ -1,11 +1,12 @@
 """Dataclasses from nested mappings, checked field by field."""
 
-import difflib
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
+
+from wmlstm_jax.data.refusals import closest, shown
 
 
 def parse(schema: type, settings: Any, where: str) -> Any:
@@ -27,11 +28,9 @@ def parse(schema: type, settings: Any, where: str) -> Any:
         raise ValueError(f"{where} is {settings!r}; it must hold {', '.join(names)}.")
     for name in settings.keys():
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = (
-                f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}."
-            )
-            raise ValueError(f"{where} has no field {name}; {hint}")
+            close = closest(name, names)
+            hint = f"did you mean {close}?" if close else f"it has {', '.join(names)}."
+            raise ValueError(f"{where} has no field {shown(name)}; {hint}")
     for name in needed:
         if name not in settings:
             raise ValueError(f"{where}.{name} is absent; configs/default.py has it.")
