@@ -32,6 +32,7 @@ def finished(tmp_path_factory, trained, answering):
     return out
 
 
+@pytest.mark.long
 def test_every_exhibit_has_a_picture_a_page_and_two_sentences(finished):
     text = (finished / "gallery.md").read_text()
     for name in ("copy", "language_model", "story"):
@@ -46,6 +47,7 @@ def test_every_exhibit_has_a_picture_a_page_and_two_sentences(finished):
     assert re.search(r"Seed 3, .* JAX \S+, commit \S+\.\n$", text)
 
 
+@pytest.mark.long
 def test_what_models_are_given_is_in_the_pages(finished):
     page = (finished / "story.html").read_text("utf-8")
     for word in BORROWED[2].texts[1].strip("?").split():
@@ -61,6 +63,7 @@ def test_without_models_there_is_copying(tmp_path, capsys):
     assert "Step by step" not in (tmp_path / "gallery.md").read_text()
 
 
+@pytest.mark.long
 def test_the_seed_is_that_of_list_and_model(finished, tmp_path, monkeypatch):
     plain, seeds = gallery.train, []
 

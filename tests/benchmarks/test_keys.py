@@ -21,7 +21,7 @@ def module(*options):
     return run_python("-W", "error", "-m", "wmlstm_jax.benchmarks.keys", *options)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_quick(tmp_path):
     done = module("--quick", f"--out={tmp_path}/new/results")
     assert done.returncode == 0, done.stderr

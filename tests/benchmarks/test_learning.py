@@ -25,9 +25,16 @@ GPT = GPTConfig(8, num_heads=2, num_layers=2, mlp_dim=12, vocab_size=0)
 COURSE = Course(
     ParityCheck(3), num_steps=6, batch_size=4, eval_every=2, eval_batch_size=8, target=2
 )
+both_models = pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(MODEL, id="ours"),
+        pytest.param(GPT, id="gpt", marks=pytest.mark.long),
+    ],
+)
 
 
-@pytest.mark.parametrize("model", [MODEL, GPT], ids=["ours", "gpt"])
+@both_models
 @pytest.mark.parametrize("task", [Copy(3, num_bits=2), ParityCheck(4)], ids=["v", "t"])
 def test_both_models_take_both_kinds_of_input(model, task):
     init, apply = map(jax.jit, build(model, task.form))
@@ -44,7 +51,7 @@ def test_both_models_take_both_kinds_of_input(model, task):
     )
 
 
-@pytest.mark.parametrize("model", [MODEL, GPT], ids=["ours", "gpt"])
+@both_models
 def test_only_what_is_asked_needs_outputs(model):
     task = MultiQueryRecall(5, 5, num_pairs=2, num_queries=3, length=14)
     batch = task.sample(jax.random.key(0), 4)

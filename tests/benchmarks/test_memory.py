@@ -10,7 +10,13 @@ from wmlstm_jax.models import POLICIES, ModelConfig
 from wmlstm_jax.models.config import MATRIX
 
 
-@pytest.mark.parametrize("name", CORE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.long] * (name not in ("copy", "s3")))
+        for name in CORE
+    ],
+)
 def test_contestants_are_as_large(name):
     challenge = CORE[name]
     models = contestants(challenge, 64, WAYS)

@@ -18,7 +18,13 @@ CONFIGS = {
     ),
     "salience": CellConfig(3, 4, **SIZES, memory=SlotMemory(3, Salience())),
 }
-per_config = pytest.mark.parametrize("name", CONFIGS)
+per_config = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.long] * (name in ("fifo", "salience")))
+        for name in CONFIGS
+    ],
+)
 XS = jax.random.normal(jax.random.key(1), (BATCH, LENGTH, 3))
 
 

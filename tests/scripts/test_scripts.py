@@ -14,6 +14,7 @@ CONFIGS = sorted(
 LIKE = (
     "question_answering",
     "summarization",
+    "dialogue",
     "char_shakespeare",
     "word_ptb",
     "lm_large",
