@@ -13,7 +13,7 @@ from wmlstm_jax.models.config import MATRIX
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.long] * (name not in ("copy", "s3")))
+        pytest.param(name, marks=[pytest.mark.long] * (name not in ("copy", "S3")))
         for name in CORE
     ],
 )
