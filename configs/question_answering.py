@@ -6,12 +6,12 @@
     python train.py --config=configs/question_answering.py --workdir=runs/squad \
         --config.data.path=train-v1.1.json
 
-configs/question_answering.py          articles and questions, as SQuAD has them
-configs/question_answering.py:lstm     a plain LSTM of as many parameters, in one stream
-configs/question_answering.py:babi     stories and questions, as bAbI has them
-configs/question_answering.py:babi_lstm     the same by an LSTM of as many parameters
-configs/question_answering.py:gpu      the first, for a GPU
-configs/question_answering.py:smoke    two steps of a tiny model, lines said backwards
+configs/question_answering.py            articles and questions, as SQuAD has them
+configs/question_answering.py:lstm       an LSTM of as many parameters, in one stream
+configs/question_answering.py:babi       stories and questions, as bAbI has them
+configs/question_answering.py:babi_lstm  the same for an LSTM of as many parameters
+configs/question_answering.py:gpu        the first, for a GPU
+configs/question_answering.py:smoke      two steps of a tiny model, lines said backwards
 """
 
 from ml_collections import ConfigDict

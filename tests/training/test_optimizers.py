@@ -142,7 +142,7 @@ def test_what_is_pointed_at_again_is_added():
 
 
 def test_smoothed_labels_are_the_cross_entropy_with_them():
-    """Where nothing is copied; a copy is no less than it was."""
+    """Where nothing is copied; what is copied is not smoothed."""
     logits = np.random.default_rng(0).normal(size=(1, 3, 5)).astype(np.float32)
     every = np.array(jax.nn.log_softmax(logits))
     targets, valid = np.array([[4, 0, 2]]), np.array([[True, True, False]])

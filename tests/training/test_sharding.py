@@ -6,9 +6,9 @@ import chex
 import jax
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec as P
 
+from wmlstm_jax.benchmarks.distributed import relative_difference
 from wmlstm_jax.models.config import DROPOUTS
 from wmlstm_jax.training.collectives import Collective, find_collectives
 from wmlstm_jax.training.config import MeshConfig
@@ -54,12 +54,6 @@ def two_steps(config, mesh):
     return run, found, program
 
 
-def apart(tree, wanted):
-    """The norm of the difference over the norm."""
-    flat, wanted = (ravel_pytree(each)[0] for each in (tree, wanted))
-    return np.linalg.norm(flat - wanted) / np.linalg.norm(wanted)
-
-
 @pytest.fixture(scope="module")
 def on_one(blocks):
     return two_steps(blocks, MeshConfig(1))
@@ -77,9 +71,9 @@ def test_every_mesh_computes_what_one_device_computes(name, blocks, on_one):
     run, found, program = two_steps(blocks, MESHES[name])
     chex.assert_trees_all_close(found, on_one[1], **CLOSE)
     for (state, metrics), (wanted, told) in zip(found, on_one[1], strict=True):
-        assert apart(state.params, wanted.params) < 1e-5
-        assert apart(state.carry, wanted.carry) < 1e-5
-        assert apart(metrics, told) < 1e-5
+        assert relative_difference(wanted.params, state.params) < 1e-5
+        assert relative_difference(wanted.carry, state.carry) < 1e-5
+        assert relative_difference(told, metrics) < 1e-5
     sent = find_collectives(program)
     assert sent and not [each for each in sent if each.in_loop]
     kinds = {each.kind for each in sent}

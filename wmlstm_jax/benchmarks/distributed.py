@@ -110,14 +110,14 @@ def compare(mesh: str, one: Updated, other: Updated) -> Meshed:
         mesh,
         abs(other.loss / one.loss - 1),
         abs(other.grad_norm / one.grad_norm - 1),
-        _apart(one.params, other.params),
-        _apart(one.carry, other.carry),
+        relative_difference(one.params, other.params),
+        relative_difference(one.carry, other.carry),
         sent,
         sum(each.in_loop for each in other.collectives),
     )
 
 
-def _apart(one, other) -> float:
+def relative_difference(one: Any, other: Any) -> float:
     """`|a - b| / |a|`, over all leaves of floats."""
     difference = size = 0.0
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
